@@ -1,0 +1,46 @@
+"""Which device to compute on: one rule for every model."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Turn a device name into a :class:`torch.device` that exists here.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` takes CUDA when there is one, then Apple's MPS, then the CPU. Anything else is taken
+        at its word: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises
+    ------
+    ValueError
+        If the name means nothing to PyTorch, or this machine has no such device.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+        ) from error
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (resolved.index or 0) >= count:
+            found = f"{count} CUDA device(s) found" if count else "PyTorch finds no CUDA device"
+            raise ValueError(
+                f"device={str(device)!r} is not available: {found}. Use device='auto' or device='cpu'."
+            )
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device='mps' is not available on this machine. Use device='auto' or device='cpu'.")
+    return resolved

@@ -1,0 +1,127 @@
+"""One list of items per user, kept as two tensors so that whole batches can be read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Ragged lists of item indices: list ``r`` is ``indices[indptr[r]:indptr[r + 1]]``.
+
+    Every list is sorted and holds an item at most once. All work on it is vectorised and stays on the
+    device of the tensors.
+
+    Attributes
+    ----------
+    indptr : Tensor of int64, shape (n + 1,)
+        Where each list starts and ends.
+    indices : Tensor of int64, shape (n_entries,)
+        Item indices, each from 0 to ``n_items - 1``.
+    n_items : int
+        Size of the catalogue.
+
+    Examples
+    --------
+    >>> seen = Histories.from_lists([[2, 0], [], [1]], n_items=3)
+    >>> seen.lengths()
+    tensor([2, 0, 1])
+    >>> seen.to_dense().tolist()
+    [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    n_items: int
+
+    @classmethod
+    def from_pairs(cls, rows: Tensor, items: Tensor, n_rows: int, n_items: int) -> Histories:
+        """Group (row, item) pairs into ``n_rows`` lists; repeated pairs count once."""
+        if len(items) and (int(items.min()) < 0 or int(items.max()) >= n_items):
+            raise IndexError(
+                f"item indices must be from 0 to {n_items - 1}, got {int(items.min())} to {int(items.max())}."
+            )
+        if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= n_rows):
+            raise IndexError(
+                f"row indices must be from 0 to {n_rows - 1}, got {int(rows.min())} to {int(rows.max())}."
+            )
+        keys = torch.unique(rows.long() * n_items + items.long())
+        lengths = torch.bincount(keys // n_items, minlength=n_rows)
+        indptr = torch.zeros(n_rows + 1, dtype=torch.int64, device=keys.device)
+        torch.cumsum(lengths, 0, out=indptr[1:])
+        return cls(indptr, keys % n_items, n_items)
+
+    @classmethod
+    def from_lists(
+        cls, lists: Sequence[Sequence[int]], n_items: int, device: torch.device | str = "cpu"
+    ) -> Histories:
+        """Build from Python lists of item indices, one list per row."""
+        lengths = torch.tensor([len(one) for one in lists], dtype=torch.int64)
+        flat = np.concatenate([np.asarray(one, dtype=np.int64) for one in lists] or [np.empty(0, np.int64)])
+        rows = torch.repeat_interleave(torch.arange(len(lists)), lengths)
+        return cls.from_pairs(rows, torch.from_numpy(flat), len(lists), n_items).to(device)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.indices.device
+
+    def to(self, device: torch.device | str) -> Histories:
+        """Return the same lists on another device."""
+        return Histories(self.indptr.to(device), self.indices.to(device), self.n_items)
+
+    def lengths(self) -> Tensor:
+        """Return how many items each list has, shape (n,) of int64."""
+        return self.indptr.diff()
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Return all entries as (row, item) tensors of int64, shape (n_entries,) each."""
+        rows = torch.arange(len(self), device=self.device)
+        return torch.repeat_interleave(rows, self.lengths(), output_size=len(self.indices)), self.indices
+
+    def select(self, rows: Tensor) -> Histories:
+        """Pick lists by row index, shape (m,), in that order; a row may be picked twice."""
+        starts, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
+        indptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
+        torch.cumsum(lengths, 0, out=indptr[1:])
+        # Entry j of the result lies at starts[row of j] + (j - indptr[row of j]).
+        shift = torch.repeat_interleave(starts - indptr[:-1], lengths)
+        return Histories(
+            indptr, self.indices[shift + torch.arange(len(shift), device=self.device)], self.n_items
+        )
+
+    def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return a matrix of ones and zeros, shape (n, n_items)."""
+        dense = torch.zeros(len(self), self.n_items, dtype=dtype, device=self.device)
+        dense[self.pairs()] = 1
+        return dense
+
+    def contains(self, rows: Tensor, items: Tensor) -> Tensor:
+        """Tell for each (row, item) pair whether the item is in that row's list; a bool tensor like ``rows``.
+
+        A binary search in the sorted pairs: O(log n_entries) for each question, nothing dense is made.
+        No list contains an item outside the catalogue, such as the -1 that fills up a short ranking.
+        """
+        if not len(self.indices):
+            return torch.zeros_like(rows, dtype=torch.bool)
+        keys = self._keys()
+        wanted = rows.long() * self.n_items + items.long()
+        at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+        return (keys[at] == wanted) & (items >= 0) & (items < self.n_items)
+
+    def _keys(self) -> Tensor:
+        """Return row * n_items + item of every entry, ascending; made once and kept."""
+        keys: Tensor | None = self.__dict__.get("_cached_keys")
+        if keys is None:
+            rows, items = self.pairs()
+            keys = rows * self.n_items + items
+            self.__dict__["_cached_keys"] = keys
+        return keys
