@@ -1,0 +1,361 @@
+"""One training loop for every network. It knows nothing of recommenders: a net, batches and a loss."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recsys_lib._files import atomic_write
+from recsys_lib._tensors import read_tensors
+from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.errors import FileFormatError, RecsysError
+
+Batches = Callable[[torch.Generator], Iterable[Any]]
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+class TrainingError(RecsysError, ArithmeticError):
+    """Training diverged: the loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """What a callback is told after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done, counted from 1.
+    loss : float
+        Mean training loss over the epoch's batches.
+    valid : float or None
+        The validation metric, when there is validation data.
+    seconds : float
+        Wall-clock seconds of this epoch, validation included.
+    net : nn.Module
+        The network as it is now.
+    """
+
+    epoch: int
+    loss: float
+    valid: float | None
+    seconds: float
+    net: nn.Module
+
+
+# A callback that returns True ends the training after this epoch.
+Callback = Callable[[EpochEnd], bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How to train; every torch model passes its own.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the data; with ``patience`` the most there can be.
+    learning_rate, weight_decay : float
+        Of the optimizer.
+    optimizer : {"adam", "adamw", "sgd", "adagrad"}
+        Fused implementations are used: one kernel for all parameters instead of many small ones.
+    schedule : {"constant", "cosine", "linear"}
+        How the learning rate falls over the epochs.
+    clip_norm : float, optional
+        Rescale the gradient when its norm is larger.
+    patience : int, optional
+        Stop after so many epochs without a better validation metric, and go back to the best epoch.
+    precision : {"float32", "bfloat16"}
+        ``bfloat16`` computes the forward pass under autocast.
+    """
+
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    clip_norm: float | None = None
+    patience: int | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_integer("epochs", self.epochs, 1)
+        check_number("learning_rate", self.learning_rate, 0, open_low=True)
+        check_number("weight_decay", self.weight_decay, 0)
+        check_choice("optimizer", self.optimizer, _OPTIMIZERS)
+        check_choice("schedule", self.schedule, _SCHEDULES)
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, 0, open_low=True)
+        if self.patience is not None:
+            check_integer("patience", self.patience, 1)
+
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+}
+# Share of the first learning rate that is left after a share t of the epochs.
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda t: 1.0,
+    "cosine": lambda t: 0.5 * (1 + math.cos(math.pi * t)),
+    "linear": lambda t: 1 - t,
+}
+
+
+@dataclass
+class _Run:
+    """All that changes while training runs: what a checkpoint must hold to go on exactly."""
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    settings: dict[str, Any]
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_valid: float = -math.inf
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "dropout": _get_dropout_state(self.generator.device),
+            "rows": self.rows,
+            "best": [self.best_valid, self.best_epoch],
+            "best_state": self.best_state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        _set_dropout_state(self.generator.device, state["dropout"].cpu())
+        self.rows = state["rows"]
+        self.best_valid, self.best_epoch = state["best"]
+        self.best_state = state["best_state"]
+
+
+def train(
+    net: nn.Module,
+    batches: Batches,
+    loss: Loss,
+    options: TrainingOptions,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    validate: Callable[[], float] | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    name: str = "training",
+) -> pd.DataFrame:
+    """Train ``net`` in place and return its history.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Already on ``device``.
+    batches : callable
+        Given a :class:`torch.Generator`, yields the batches of one epoch, on the device.
+    loss : callable
+        ``loss(net, batch)`` returns a scalar tensor, a mean over the batch.
+    options : TrainingOptions
+        How long and how to train.
+    device : torch.device
+        Where the generator lives.
+    seed : int
+        Seeds the generator and dropout. PyTorch's global generators are put back as they were.
+    validate : callable, optional
+        Returns the validation metric; higher is better. Called after every epoch; at the end the net goes
+        back to the epoch that was best.
+    callbacks : sequence of callables
+        Each is given an :class:`EpochEnd`; one that returns True ends the training.
+    checkpoint : path, optional
+        Written after every epoch, atomically.
+    resume : bool
+        Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
+        undisturbed run.
+    progress : bool, optional
+        Show a progress bar; the default shows one in a terminal and none in CI.
+
+    Returns
+    -------
+    DataFrame
+        One row per epoch: ``epoch``, ``loss``, ``valid`` (when there is validation data), ``seconds``.
+
+    Raises
+    ------
+    TrainingError
+        If the loss stops being finite.
+    FileFormatError
+        If the checkpoint to go on from is damaged, or belongs to another network.
+    ValueError
+        If it was made with other options; only ``epochs`` and ``patience`` may change on the way.
+    """
+    if options.patience is not None and validate is None:
+        raise ValueError(f"patience={options.patience} needs validation data: pass valid= to fit.")
+    generator = torch.Generator(device=device).manual_seed(seed)
+    with _own_dropout(device, seed):
+        run = _Run(net, _make_optimizer(net, options), generator, {**asdict(options), "seed": seed})
+        if resume and checkpoint is not None and Path(checkpoint).exists():
+            _restore(run, checkpoint, device)
+        done = len(run.rows)
+        with _progress_bar(options.epochs, done, name, progress) as bar:
+            for epoch in range(done + 1, options.epochs + 1):
+                if _out_of_patience(run, options, epoch):
+                    break
+                end = _epoch(run, batches, loss, options, epoch, device, validate)
+                bar.update(1)
+                bar.set_postfix({key: f"{v:.4f}" for key, v in run.rows[-1].items() if key != "epoch"})
+                stop = [callback(end) for callback in callbacks]
+                if checkpoint is not None:
+                    with atomic_write(checkpoint) as file:
+                        torch.save(run.state(), file)
+                if any(stop):
+                    break
+    if run.best_state is not None:
+        net.load_state_dict(run.best_state)
+    net.eval()
+    return pd.DataFrame(run.rows)
+
+
+def _epoch(
+    run: _Run,
+    batches: Batches,
+    loss: Loss,
+    options: TrainingOptions,
+    epoch: int,
+    device: torch.device,
+    validate: Callable[[], float] | None,
+) -> EpochEnd:
+    started = time.perf_counter()
+    share = (epoch - 1) / options.epochs
+    for group in run.optimizer.param_groups:
+        group["lr"] = options.learning_rate * _SCHEDULES[options.schedule](share)
+    run.net.train()
+    # The sum stays on the device: reading it in every step would make the host wait for the GPU.
+    total, count = torch.zeros((), device=device), 0
+    autocast = (
+        torch.autocast(device.type, dtype=torch.bfloat16)
+        if options.precision == "bfloat16"
+        else contextlib.nullcontext()
+    )
+    for batch in batches(run.generator):
+        run.optimizer.zero_grad(set_to_none=True)
+        with autocast:
+            value = loss(run.net, batch)
+        value.backward()
+        if options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(run.net.parameters(), options.clip_norm)
+        run.optimizer.step()
+        total += value.detach()
+        count += 1
+    mean = float(total) / max(1, count)
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"the training loss became {mean} in epoch {epoch}. The usual cause is a learning rate that is "
+            f"too high: it is {options.learning_rate}. Lower it, or set clip_norm."
+        )
+    run.net.eval()
+    valid = None
+    if validate is not None:
+        with torch.no_grad():
+            valid = validate()
+        if valid > run.best_valid:
+            run.best_valid, run.best_epoch = valid, epoch
+            run.best_state = copy.deepcopy(run.net.state_dict())
+    seconds = time.perf_counter() - started
+    row = {"epoch": epoch, "loss": mean, "valid": valid, "seconds": seconds}
+    run.rows.append({key: value for key, value in row.items() if value is not None})
+    return EpochEnd(epoch, mean, valid, seconds, run.net)
+
+
+def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the numbers 0 to n-1 in random order, in batches of index tensors on the generator's device."""
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    return iter(order.split(batch_size))
+
+
+def _make_optimizer(net: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    make = _OPTIMIZERS[options.optimizer]
+    return make(net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+
+
+def _out_of_patience(run: _Run, options: TrainingOptions, epoch: int) -> bool:
+    return options.patience is not None and bool(run.rows) and epoch - run.best_epoch > options.patience
+
+
+def _restore(run: _Run, path: str | os.PathLike[str], device: torch.device) -> None:
+    """Bring a run to where its checkpoint was written."""
+    way_out = "Delete it to start anew, or pass resume=False."
+    try:
+        state = read_tensors(path, device)
+    except FileFormatError as error:
+        raise FileFormatError(f"the checkpoint cannot be read. {way_out} {error}") from error
+    for key, value in state.get("settings", {}).items():
+        if value != run.settings.get(key) and key not in ("epochs", "patience"):
+            raise ValueError(
+                f"checkpoint {os.fspath(path)!r} was made with {key}={value!r}, "
+                f"and this run has {key}={run.settings.get(key)!r}. {way_out}"
+            )
+    try:
+        run.restore(state)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise FileFormatError(
+            f"checkpoint {os.fspath(path)!r} does not fit this network. {way_out} ({error})"
+        ) from error
+
+
+def _get_dropout_state(device: torch.device) -> Tensor:
+    """Return the state of PyTorch's own generator of the device: dropout takes no other."""
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.mps.get_rng_state()
+
+
+def _set_dropout_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    elif device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.mps.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def _own_dropout(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed dropout on this device alone, and leave the global generators as they were."""
+    before = _get_dropout_state(device)
+    # torch.manual_seed would reach the generators of all other devices as well.
+    _set_dropout_state(device, torch.Generator(device).manual_seed(seed).get_state())
+    try:
+        yield
+    finally:
+        _set_dropout_state(device, before)
+
+
+@contextlib.contextmanager
+def _progress_bar(total: int, done: int, name: str, progress: bool | None) -> Iterator[Any]:
+    if progress is None:
+        progress = sys.stderr.isatty() and not os.environ.get("CI")
+    with tqdm(total=total, initial=done, desc=name, unit="epoch", disable=not progress, leave=False) as bar:
+        yield bar
