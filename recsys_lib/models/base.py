@@ -1,0 +1,372 @@
+"""The coat that every model wears: fit, score, recommend, save, load."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recsys_lib._validation import check_integer
+from recsys_lib.device import resolve_device
+from recsys_lib.errors import DataError, NotFittedError, NotSupportedError
+from recsys_lib.histories import Histories
+from recsys_lib.ids import IdMap
+from recsys_lib.interactions import Interactions
+from recsys_lib.models import saving
+from recsys_lib.ranking import rank_catalogue
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Recommender(ABC):
+    """What all models have in common. The fields of a model are its hyper-parameters.
+
+    A model is made with its hyper-parameters, learns in :meth:`fit`, and then answers in the user's own
+    ids. A user without any training interaction is given the most popular items.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...: see :func:`recsys_lib.device.resolve_device`.
+    seed : int
+        All randomness of the model comes from it. The same seed on a CPU gives the same model.
+
+    Attributes
+    ----------
+    user_ids, item_ids : IdMap
+        The id space that the model was fitted on.
+    seen_ : Histories
+        The training items of each user, on ``device_``.
+    """
+
+    device: str = "auto"
+    seed: int = 0
+
+    # True for models whose scores are ratings in the units of the data.
+    predicts_ratings: ClassVar[bool] = False
+
+    user_ids: ClassVar[IdMap]
+    item_ids: ClassVar[IdMap]
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        resolve_device(self.device)
+        self._check()
+        self._forget()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        saving.FAMILIES[cls.__name__] = cls
+
+    def __repr__(self) -> str:
+        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
+        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
+        return f"{type(self).__name__}({shown})"
+
+    @property
+    def name(self) -> str:
+        """The name of the model in tables and plots."""
+        return type(self).__name__
+
+    # ------------------------------------------------------------------ what a model fills in
+
+    def _check(self) -> None:  # noqa: B027 - a model without hyper-parameters has nothing to check
+        """Check the hyper-parameters; raise an error that names the bad one."""
+
+    @abstractmethod
+    def _fit(self, train: Interactions, valid: Interactions | None) -> None:
+        """Learn. ``device_``, ``seen_`` and ``popularity_`` are already there."""
+
+    @abstractmethod
+    def _scores(self, users: Tensor) -> Tensor:
+        """Score the whole catalogue for a batch of user indices, shape (b,) -> (b, n_items)."""
+
+    def _scores_from(self, histories: Histories) -> Tensor:
+        """Score the whole catalogue for people known only by their items -> (b, n_items)."""
+        raise NotSupportedError(
+            f"{self.name} cannot score a new user by their items: it has a learned vector per user. "
+            "Models that can: ItemKNN, EASE."
+        )
+
+    def _item_vectors(self) -> Tensor:
+        """Return a vector for every item, shape (n_items, d)."""
+        raise NotSupportedError(f"{self.name} has no notion of similar items.")
+
+    def _item_similarity(self, items: Tensor) -> Tensor:
+        """Return similarities of a batch of items to the catalogue, (b,) -> (b, n_items): the cosine."""
+        vectors = torch.nn.functional.normalize(self._item_vectors(), dim=1)
+        return vectors[items] @ vectors.T
+
+    @abstractmethod
+    def _state(self) -> dict[str, Tensor]:
+        """Return all that was learned, as named tensors."""
+
+    @abstractmethod
+    def _load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`_state` gave; the tensors are on ``device_``."""
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, train: Interactions, valid: Interactions | None = None) -> Self:
+        """Learn from interactions.
+
+        Parameters
+        ----------
+        train : Interactions
+            What the model may learn from.
+        valid : Interactions, optional
+            Held-out interactions over the same ids, for early stopping; never learned from.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit_or_forget(train, valid)
+
+    def _fit_or_forget(self, train: Interactions, valid: Interactions | None, **options: Any) -> Self:
+        self._check()  # a parameter may have been changed since the model was made
+        self._check_data(train, valid)
+        self._forget()
+        self._wear(train.user_ids, train.item_ids, train.histories(resolve_device(self.device)))
+        try:
+            self._fit(train, valid, **options)
+        except BaseException:
+            self._forget()  # no half-fitted model is left behind
+            raise
+        return self
+
+    def _check_data(self, train: Interactions, valid: Interactions | None) -> None:
+        for name, data in (("train", train), ("valid", valid)):
+            if data is not None and not isinstance(data, Interactions):
+                raise TypeError(
+                    f"{name} must be Interactions, got {type(data).__name__}. "
+                    "Build them with Interactions.from_dataframe(df)."
+                )
+        if len(train) == 0:
+            raise DataError("train holds no interactions.")
+        if self.predicts_ratings and train.ratings is None:
+            raise DataError(f"{self.name} learns from ratings, and train has none.")
+        if valid is not None and (valid.user_ids, valid.item_ids) != (train.user_ids, train.item_ids):
+            raise DataError("train and valid must share one id space: make them with a function of splits.")
+
+    def _wear(self, user_ids: IdMap, item_ids: IdMap, seen: Histories) -> None:
+        self.__dict__["user_ids"], self.__dict__["item_ids"] = user_ids, item_ids
+        self.device_: torch.device = seen.device
+        self.seen_: Histories = seen
+        self.popularity_: Tensor = torch.bincount(seen.indices, minlength=seen.n_items).float()
+
+    def _forget(self) -> None:
+        keep = {f.name for f in fields(self)}
+        for attribute in [a for a in self.__dict__ if a not in keep]:
+            del self.__dict__[attribute]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether :meth:`fit` has ended well or the model was loaded."""
+        return "seen_" in self.__dict__
+
+    def _need_fit(self) -> None:
+        if not self.is_fitted:
+            raise NotFittedError(f"this {self.name} is not fitted yet. Call fit(train) first.")
+
+    # ------------------------------------------------------------------ scoring
+
+    @torch.no_grad()
+    def score_users(self, users: Tensor) -> Tensor:
+        """Score the catalogue for user *indices*, shape (b,) -> (b, n_items), on the model's device.
+
+        The entry for evaluation code; :meth:`score` takes the user's own ids.
+        """
+        self._need_fit()
+        users = users.to(self.device_)
+        empty = self.seen_.indptr[users] == self.seen_.indptr[users + 1]
+        return self._popular_when_empty(self._scores(users), empty)
+
+    @torch.no_grad()
+    def score_histories(self, histories: Histories) -> Tensor:
+        """Score the catalogue for people known only by their item indices -> (b, n_items)."""
+        self._need_fit()
+        histories = histories.to(self.device_)
+        return self._popular_when_empty(self._scores_from(histories), histories.lengths().eq(0))
+
+    def _popular_when_empty(self, scores: Tensor, empty: Tensor) -> Tensor:
+        if self.predicts_ratings:  # a rating of an average user is a better guess than a count
+            return scores
+        return torch.where(empty[:, None], self.popularity_.to(scores.dtype), scores)
+
+    def score(self, users: Any = None, items: Any = None) -> npt.NDArray[np.float32]:
+        """Return scores, shape (n_users, n_items), for ids in the order given; all of them by default.
+
+        Higher means better. Only :class:`BiasedMF` and its like give scores in units of ratings.
+        """
+        self._need_fit()
+        rows = self._user_indices(users)
+        scores = [self.score_users(batch) for batch in rows.split(max(1, 2**24 // len(self.item_ids)))]
+        columns = slice(None) if items is None else self._item_indices(items)
+        return torch.cat([part[:, columns] for part in scores]).float().cpu().numpy()
+
+    def predict(self, users: Any, items: Any) -> npt.NDArray[np.float32]:
+        """Return the scores of (user, item) pairs of ids, shape (n,) each -> (n,)."""
+        self._need_fit()
+        rows, columns = self._user_indices(users), self._item_indices(items)
+        if rows.shape != columns.shape:
+            raise ValueError(f"users and items must be equally long, got {len(rows)} and {len(columns)}.")
+        return self._predict_pairs(rows, columns).float().cpu().numpy()
+
+    @torch.no_grad()
+    def _predict_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        distinct, where = torch.unique(users, return_inverse=True)
+        result = torch.empty(len(users), device=self.device_)
+        size = max(1, 2**24 // len(self.item_ids))
+        for start in range(0, len(distinct), size):
+            mine = (where >= start) & (where < start + size)
+            scores = self.score_users(distinct[start : start + size])
+            result[mine] = scores[where[mine] - start, items[mine]].float()
+        return result
+
+    # ------------------------------------------------------------------ recommending
+
+    def recommend(
+        self, users: Any = None, k: int = 10, *, exclude_seen: bool = True, items: Any = None
+    ) -> pd.DataFrame:
+        """Recommend the best items to users.
+
+        Parameters
+        ----------
+        users : list of ids, optional
+            Whom to recommend to; everybody by default.
+        k : int
+            Items per user. Fewer come back when fewer are left.
+        exclude_seen : bool
+            Leave out the items that the user had in training.
+        items : list of ids, optional
+            Choose only among these.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``user``, ``item``, ``rank`` (from 1) and ``score``, best first, in the user's own ids.
+
+        Raises
+        ------
+        UnknownIdError
+            If a user or item is not known. New people: :meth:`recommend_from_history`.
+        """
+        self._need_fit()
+        check_integer("k", k, 1)
+        rows = self._user_indices(users)
+        ranked, scores = rank_catalogue(
+            self.score_users,
+            rows,
+            k,
+            exclude=self.seen_ if exclude_seen else None,
+            items=None if items is None else self._item_indices(items),
+        )
+        return self._ranked_frame("user", self.user_ids.take(rows.cpu().numpy()), "item", ranked, scores)
+
+    def recommend_from_history(
+        self, history: Any, k: int = 10, *, exclude_seen: bool = True, items: Any = None
+    ) -> pd.DataFrame:
+        """Recommend to people who were not in the training data, from the items they have met.
+
+        Parameters
+        ----------
+        history : list of item ids, or list of such lists
+            One person, or several.
+        k, exclude_seen, items
+            As in :meth:`recommend`.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``user`` (0 for the first person), ``item``, ``rank`` and ``score``.
+        """
+        self._need_fit()
+        check_integer("k", k, 1)
+        several = [list(one) for one in history] if _is_nested(history) else [list(history)]
+        lists = [self.item_ids.indices(one).tolist() for one in several]
+        histories = Histories.from_lists(lists, len(self.item_ids), self.device_)
+        ranked, scores = rank_catalogue(
+            lambda rows: self.score_histories(histories.select(rows)),
+            torch.arange(len(lists), device=self.device_),
+            k,
+            exclude=histories if exclude_seen else None,
+            items=None if items is None else self._item_indices(items),
+        )
+        return self._ranked_frame("user", np.arange(len(lists)), "item", ranked, scores)
+
+    @torch.no_grad()
+    def similar_items(self, items: Any, k: int = 10) -> pd.DataFrame:
+        """Find the items most like the given ones.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``item``, ``similar``, ``rank`` (from 1) and ``score``.
+        """
+        self._need_fit()
+        check_integer("k", k, 1)
+        wanted = self._item_indices(items)
+        itself = Histories(torch.arange(len(wanted) + 1, device=self.device_), wanted, len(self.item_ids))
+        ranked, scores = rank_catalogue(
+            lambda rows: self._item_similarity(wanted[rows]),
+            torch.arange(len(wanted), device=self.device_),
+            k,
+            exclude=itself,
+        )
+        return self._ranked_frame("item", self.item_ids.take(wanted.cpu().numpy()), "similar", ranked, scores)
+
+    def _ranked_frame(
+        self, who: str, ids: npt.NDArray[Any], what: str, ranked: Tensor, scores: Tensor
+    ) -> pd.DataFrame:
+        found = (ranked >= 0).cpu().numpy()
+        rows, columns = np.nonzero(found)
+        return pd.DataFrame(
+            {
+                who: ids[rows],
+                what: self.item_ids.take(ranked.cpu().numpy()[found]),
+                "rank": columns + 1,
+                "score": scores.float().cpu().numpy()[found],
+            }
+        )
+
+    def _user_indices(self, users: Any) -> Tensor:
+        if users is None:
+            return torch.arange(len(self.user_ids), device=self.device_)
+        return torch.from_numpy(self.user_ids.indices(users)).to(self.device_)
+
+    def _item_indices(self, items: Any) -> Tensor:
+        return torch.from_numpy(self.item_ids.indices(items)).to(self.device_)
+
+    # ------------------------------------------------------------------ keeping
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file of tensors and JSON, atomically."""
+        self._need_fit()
+        saving.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, or holds something else or another kind of model.
+        """
+        return saving.load(path, device, cls)
+
+
+def _is_nested(history: Any) -> bool:
+    """Tell a list of histories from one history; a tuple may be an id, so it does not count as a list."""
+    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+        raise TypeError(f"history must be a list of item ids, got {history!r}: use [{history!r}].")
+    kinds = (list, set, frozenset, np.ndarray, pd.Series, pd.Index)
+    return not isinstance(history, set) and len(history) > 0 and isinstance(next(iter(history)), kinds)  # type: ignore[arg-type]

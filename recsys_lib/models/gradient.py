@@ -1,0 +1,183 @@
+"""What all models trained by gradient descent share: the loop, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from recsys_lib import training
+from recsys_lib._validation import check_choice, check_integer
+from recsys_lib.errors import DataError
+from recsys_lib.interactions import Interactions
+from recsys_lib.metrics import hits, ndcg, rmse
+from recsys_lib.models.base import Recommender
+from recsys_lib.ranking import rank_catalogue
+from recsys_lib.training import Callback, TrainingOptions
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GradientRecommender(Recommender):
+    """A recommender whose network is trained by :func:`recsys_lib.training.train`.
+
+    Parameters
+    ----------
+    epochs, learning_rate, weight_decay, optimizer, schedule, clip_norm, precision
+        See :class:`recsys_lib.training.TrainingOptions`.
+    batch_size : int
+        Examples per step.
+    patience : int, optional
+        With validation data: stop after so many epochs without a better validation metric, and keep the
+        best epoch. The metric is nDCG@10 over the full catalogue, or the RMSE for models of ratings.
+    progress : bool, optional
+        Show a progress bar; the default shows one in a terminal and none in CI.
+
+    Attributes
+    ----------
+    net_ : nn.Module
+        The trained network.
+    history_ : DataFrame
+        One row per epoch: loss, validation metric, seconds.
+    """
+
+    epochs: int = 20
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    clip_norm: float | None = None
+    patience: int | None = None
+    precision: str = "float32"
+    progress: bool | None = None
+
+    def _check(self) -> None:
+        check_integer("batch_size", self.batch_size, 1)
+        check_choice("progress", str(self.progress), ("None", "True", "False"))
+        self._options()
+
+    def _options(self) -> TrainingOptions:
+        return TrainingOptions(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            clip_norm=self.clip_norm,
+            patience=self.patience,
+            precision=self.precision,
+        )
+
+    # ------------------------------------------------------------------ what a model fills in
+
+    @abstractmethod
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> nn.Module:
+        """Make the network on the CPU; all its randomness comes from the generator."""
+
+    @abstractmethod
+    def _batches(self, data: Any, generator: torch.Generator) -> Iterable[Any]:
+        """Yield the batches of one epoch, on the device. ``data`` is what :meth:`_prepare` returned."""
+
+    @abstractmethod
+    def _loss(self, net: nn.Module, batch: Any) -> Tensor:
+        """Return the mean loss of a batch."""
+
+    def _prepare(self, train: Interactions) -> Any:
+        """Return what the batches need, on the device. Called once per fit; not kept afterwards."""
+        return train.to_torch(self.device_)
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        train: Interactions,
+        valid: Interactions | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Learn from interactions.
+
+        Parameters
+        ----------
+        train : Interactions
+            What the model may learn from.
+        valid : Interactions, optional
+            Held-out interactions over the same ids: for the validation metric of each epoch, and for early
+            stopping when ``patience`` is set.
+        checkpoint : path, optional
+            Written after every epoch.
+        resume : bool
+            Go on from the checkpoint when there is one.
+        callbacks : sequence of callables
+            Called after each epoch with a :class:`recsys_lib.training.EpochEnd`.
+
+        Returns
+        -------
+        self
+        """
+        if self.patience is not None and valid is None:
+            raise ValueError(f"patience={self.patience} needs validation data: fit(train, valid=...).")
+        if resume and checkpoint is None:
+            raise ValueError(
+                "resume=True needs the checkpoint to go on from: fit(..., checkpoint='file.pt')."
+            )
+        return self._fit_or_forget(train, valid, checkpoint=checkpoint, resume=resume, callbacks=callbacks)
+
+    def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
+        self.net_: Any = self._new_net().to(self.device_)
+        data = self._prepare(train)
+        history = training.train(
+            self.net_,
+            lambda generator: self._batches(data, generator),
+            self._loss,
+            self._options(),
+            device=self.device_,
+            seed=self.seed,
+            validate=None if valid is None else self._validator(valid),
+            progress=self.progress,
+            name=self.name,
+            **options,
+        )
+        if "valid" in history and self.predicts_ratings:
+            history["valid"] *= -1  # the loop maximises, and a lower error is better
+        metric = "rmse" if self.predicts_ratings else "ndcg@10"
+        self.history_: pd.DataFrame = history.rename(columns={"valid": f"valid_{metric}"})
+
+    def _validator(self, valid: Interactions) -> Callable[[], float]:
+        """Return a function that measures the net on held-out data; higher is better."""
+        data = valid.to_torch(self.device_)
+        if self.predicts_ratings:
+            if valid.ratings is None:
+                raise DataError(f"{self.name} is validated on ratings, and valid has none.")
+            return lambda: -float(rmse(self._predict_pairs(data["users"], data["items"]), data["ratings"]))
+        relevant = valid.histories(self.device_)
+        users = torch.nonzero(relevant.lengths())[:, 0]
+        relevant = relevant.select(users)
+
+        def mean_ndcg() -> float:
+            ranked, _ = rank_catalogue(self.score_users, users, 10, exclude=self.seen_)
+            return float(ndcg(hits(ranked, relevant), relevant.lengths(), 10).mean())
+
+        return mean_ndcg
+
+    def _new_net(self) -> nn.Module:
+        generator = torch.Generator().manual_seed(self.seed)
+        return self._build(len(self.user_ids), len(self.item_ids), generator)
+
+    # ------------------------------------------------------------------ keeping
+
+    def _state(self) -> dict[str, Tensor]:
+        return dict(self.net_.state_dict())
+
+    def _load_state(self, state: dict[str, Tensor]) -> None:
+        self.net_ = self._new_net().to(self.device_)
+        self.net_.load_state_dict(state)
+        self.net_.eval()
