@@ -197,7 +197,8 @@ class Recommender(ABC):
         return self._popular_when_empty(self._scores_from(histories), histories.lengths().eq(0))
 
     def _popular_when_empty(self, scores: Tensor, empty: Tensor) -> Tensor:
-        if self.predicts_ratings:  # a rating of an average user is a better guess than a count
+        # A rating of an average user is a better guess than a count, so models of ratings go their own way.
+        if self.predicts_ratings or not bool(empty.any()):
             return scores
         return torch.where(empty[:, None], self.popularity_.to(scores.dtype), scores)
 

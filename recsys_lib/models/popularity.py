@@ -37,10 +37,10 @@ class Popularity(Recommender):
         pass  # the counts of the base class are all there is to learn
 
     def _scores(self, users: Tensor) -> Tensor:
-        return self.popularity_.expand(len(users), -1)
+        return self.popularity_.repeat(len(users), 1)  # no view: the scores are the caller's to change
 
     def _scores_from(self, histories: Histories) -> Tensor:
-        return self.popularity_.expand(len(histories), -1)
+        return self.popularity_.repeat(len(histories), 1)
 
     def _state(self) -> dict[str, Tensor]:
         return {}

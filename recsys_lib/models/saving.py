@@ -45,7 +45,7 @@ def save(model: Recommender, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", kind: type[Model] | None = None) -> Model:
-    """Read a model that was written by :func:`save`, onto a device.
+    """Read a model that was written by ``save``, onto a device.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lib import __version__
-from recsys_lib._cli_models import find_model
+from recsys_lib.cli.models import find_model
 from tests.cli.common import Run, error_of
 
 
@@ -40,7 +40,7 @@ def test_every_example_in_the_help_is_a_valid_command_line() -> None:
 
 
 def test_interrupts_and_closed_pipes_are_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recsys_lib import _cli_commands
+    from recsys_lib.cli import commands
 
     def raising(error: BaseException) -> Callable[[object], None]:
         def command(args: object) -> None:
@@ -48,12 +48,12 @@ def test_interrupts_and_closed_pipes_are_quiet(run: Run, monkeypatch: pytest.Mon
 
         return command
 
-    monkeypatch.setattr(_cli_commands, "data", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(commands, "data", raising(KeyboardInterrupt()))
     assert run("data") == (130, "", "")
-    monkeypatch.setattr(_cli_commands, "data", raising(BrokenPipeError()))
+    monkeypatch.setattr(commands, "data", raising(BrokenPipeError()))
     status, _, err = run("data")
     assert (status, err) == (141, "")
-    monkeypatch.setattr(_cli_commands, "data", raising(PermissionError(13, "Permission denied", "x.csv")))
+    monkeypatch.setattr(commands, "data", raising(PermissionError(13, "Permission denied", "x.csv")))
     assert error_of(run("data"), 1) == "error: x.csv: Permission denied\n"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recsys_lib import Interactions, load, models
-from recsys_lib._cli_models import Parameter, find_model, model_names, parameters
+from recsys_lib.cli.models import Parameter, find_model, model_names, parameters
 from recsys_lib.models import EASE
 from tests.cli.common import Run, error_of
 

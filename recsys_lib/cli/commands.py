@@ -23,10 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from recsys_lib import datasets, splits
-from recsys_lib._cli_models import find_model, long_list, parse_settings
-from recsys_lib._cli_tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
 from recsys_lib._files import atomic_write
 from recsys_lib._validation import check_choice
+from recsys_lib.cli.models import find_model, long_list, parse_settings
+from recsys_lib.cli.tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
 from recsys_lib.comparison import compare
 from recsys_lib.device import resolve_device
 from recsys_lib.evaluation import METRICS, Evaluation, SampledMetricsWarning, evaluate, evaluate_ratings

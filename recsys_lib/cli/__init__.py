@@ -101,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _models_with_parameters() -> str:
-    from recsys_lib._cli_models import short_list
+    from recsys_lib.cli.models import short_list
 
     return f"\nModels, with the parameters that --set takes:\n{short_list()}\n"
 
@@ -272,13 +272,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     # Only now: PyTorch takes seconds to import, and --help and a mistyped option need none of it.
-    from recsys_lib import _cli_commands
+    from recsys_lib.cli import commands as run
 
     commands = {
-        "data": _cli_commands.data,
-        "train": _cli_commands.train,
-        "evaluate": _cli_commands.evaluate_models,
-        "recommend": _cli_commands.recommend,
+        "data": run.data,
+        "train": run.train,
+        "evaluate": run.evaluate_models,
+        "recommend": run.recommend,
     }
     commands[args.command](args)
 
