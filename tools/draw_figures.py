@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from tools.figures_first import five_steps
 from tools.svg import Sheet, number
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "figures"
@@ -371,6 +372,7 @@ FIGURES: dict[str, Callable[[], Sheet]] = {
     "candidate-list": candidate_list,
     "cover": cover,
     "ease": ease,
+    "five-steps": five_steps,
     "item-knn": item_knn,
     "leave-last-out": leave_last_out,
     "matrix-factorization": matrix_factorization,

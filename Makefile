@@ -1,0 +1,61 @@
+# `make help` lists the targets. Only POSIX shell is used, and only relative paths, so that the folder's own
+# path may hold spaces.
+
+.DEFAULT_GOAL := help
+.PHONY: help env book serve test lint format notebooks pages clean clean-env
+
+PY := .venv/bin/python
+CODE := recsys_lib tests tools benchmarks book
+# make book CHAPTER=02 PARAMS="-p epochs 3" | make book JOBS=2
+CHAPTER ?=
+PARAMS ?=
+JOBS ?= 1
+PORT ?= 0
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	printf '  %-16s %s\n' "$$name" "$$text"; done
+	@printf '\n  %s\n  %s\n' 'make book CHAPTER=02 PARAMS="-p epochs 3"' \
+	'                   one chapter again, with parameters of your own'
+
+env: ## make .venv, or refresh it when requirements.txt or pyproject.toml changed
+	@for python in "$$PYTHON" .venv/bin/python python3.11 python3.12 python3.13 python3; do \
+	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    2>/dev/null; then exec "$$python" tools/make_env.py; fi; \
+	done; \
+	echo 'The book needs Python 3.11, 3.12 or 3.13 and found none of python3.11, python3.12, python3.13, python3.' >&2; \
+	echo 'Install one, or name it: make env PYTHON=/path/to/python3.12' >&2; exit 1
+
+book: env ## fetch the data, run the notebooks that changed, render the pages
+	@$(PY) -m tools.build_book --chapter '$(CHAPTER)' --jobs '$(JOBS)' $(PARAMS)
+
+serve: env ## show the rendered book in a browser (PORT=8000 picks the port)
+	@$(PY) -m tools.serve --port '$(PORT)'
+
+test: env lint ## lint, types, unit tests, doctests, notebooks, and the rendered pages if there are any
+	$(PY) -m pytest -rs
+	@[ -e _run/_build/html/index.html ] || \
+	  echo 'note: the checks on rendered pages were skipped; run `make book` first to have them too'
+
+lint: env ## ruff and mypy
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m mypy recsys_lib tools
+
+format: env ## let ruff and the notebook cleaner put everything in order
+	$(PY) -m ruff check --fix-only $(CODE)
+	$(PY) -m ruff format $(CODE)
+	$(PY) -m tools.notebooks --fix
+
+notebooks: env ## check the committed notebooks: no outputs, one parameters cell, ...
+	$(PY) -m tools.notebooks
+
+pages: env ## check the rendered pages only
+	$(PY) -m pytest -rs tests/book/test_pages.py tests/book/test_browser.py
+
+clean: ## remove everything a build made (data sets stay in the user's cache)
+	rm -rf _run _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find recsys_lib tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-env: ## remove .venv
+	rm -rf .venv

@@ -1,0 +1,67 @@
+"""The book's own Sphinx extension: links to every name of the library, and no script without a use."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from typing import Any
+
+from sphinx.util.nodes import make_refnode
+
+
+def silence_thebe(app: Any, config: Any) -> None:
+    """Switch sphinx-thebe off.
+
+    It comes with jupyter-book and, although live code is off, puts scripts with outside addresses on every
+    page, one of them twice, so that browsers report an error.
+    """
+    for listeners in app.events.listeners.values():
+        listeners[:] = [one for one in listeners if not one.handler.__module__.startswith("sphinx_thebe")]
+
+
+def drop_thebe_style(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    styles = context.get("css_files", [])
+    context["css_files"] = [one for one in styles if "thebe" not in str(getattr(one, "filename", one))]
+
+
+@functools.cache
+def named(name: str) -> Any:
+    """The object with a dotted name such as ``recsys_lib.metrics.ndcg``; None when there is none."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:end]))
+        except ImportError:
+            continue
+        for part in parts[end:]:
+            found = getattr(found, part, None)
+        return found
+    return None
+
+
+def link_by_any_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Link ``recsys_lib.evaluate`` to where ``recsys_lib.evaluation.evaluate`` is explained, and the like.
+
+    The library exports names from the modules that define them, and Sphinx knows each by one name only.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"]
+    module, owner = node.get("py:module"), node.get("py:class")
+    for name in (target, f"{module}.{target}", f"{module}.{owner}.{target}"):
+        wanted = named(name) if name.startswith("recsys_lib.") else None
+        if wanted is None:
+            continue
+        for known, entry in env.get_domain("py").objects.items():
+            found = named(known)
+            if found is wanted or (inspect.isroutine(found) and found == wanted):
+                return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, known)
+    return None
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", silence_thebe)
+    app.connect("html-page-context", drop_thebe_style, priority=900)
+    app.connect("missing-reference", link_by_any_name)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
