@@ -77,7 +77,7 @@ class TrainingOptions:
     clip_norm : float, optional
         Rescale the gradient when its norm is larger.
     patience : int, optional
-        Stop after so many epochs without a better validation metric, and go back to the best epoch.
+        Stop after so many epochs without a better validation metric.
     precision : {"float32", "bfloat16"}
         ``bfloat16`` computes the forward pass under autocast.
     """
@@ -297,7 +297,9 @@ def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Te
 
 def _make_optimizer(net: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     make = _OPTIMIZERS[options.optimizer]
-    return make(net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    # One kernel for all parameters. Adagrad has it on the CPU only.
+    fused = options.optimizer != "adagrad"
+    return make(net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
 
 
 def _out_of_patience(run: _Run, options: TrainingOptions, epoch: int) -> bool:

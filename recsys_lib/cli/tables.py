@@ -237,19 +237,21 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, dict[st
     header = _parse(path, separator, names, nrows=0).columns.tolist()
     columns = _roles(header, options)
     numbers = [columns[role] for role in ("rating", "timestamp") if columns[role] is not None]
-    # As categories, ids stay the text that they were and take little memory, however many rows there are.
+    # Ids stay the text that they were. As categories they take little memory, but only after reading: asked
+    # for categories, newer releases of pandas make numbers of them.
     # All columns are read: with only some of them, pandas would not see a row that has too many fields.
     texts = [name for name in header if name not in numbers]
     frame = _parse(
         path,
         separator,
         names,
-        dtype=dict.fromkeys(texts, "category"),
+        dtype=dict.fromkeys(texts, str),
         na_values={**{name: [""] for name in texts}, **dict.fromkeys(numbers, _NO_VALUE)},
     )[[name for name in columns.values() if name is not None]]
     if frame.empty:
         raise DataError(f"{path} has a line of column names and no rows.")
-    return frame, columns
+    ids = [columns["user"], columns["item"]]
+    return frame.astype(dict.fromkeys(ids, "category")), columns
 
 
 # ---------------------------------------------------------------------- columns

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -291,17 +292,22 @@ class Recommender(ABC):
         """
         self._need_fit()
         check_integer("k", k, 1)
-        several = [list(one) for one in history] if _is_nested(history) else [list(history)]
-        lists = [self.item_ids.indices(one).tolist() for one in several]
-        histories = Histories.from_lists(lists, len(self.item_ids), self.device_)
+        histories = self._histories_of(_as_lists(history))
         ranked, scores = rank_catalogue(
             lambda rows: self.score_histories(histories.select(rows)),
-            torch.arange(len(lists), device=self.device_),
+            torch.arange(len(histories), device=self.device_),
             k,
             exclude=histories if exclude_seen else None,
             items=None if items is None else self._item_indices(items),
         )
-        return self._ranked_frame("user", np.arange(len(lists)), "item", ranked, scores)
+        return self._ranked_frame("user", np.arange(len(histories)), "item", ranked, scores)
+
+    def _histories_of(self, lists: list[list[Any]]) -> Histories:
+        """Turn lists of item ids into tensors; all ids are looked up at once."""
+        lengths = torch.tensor([len(one) for one in lists])
+        items = torch.from_numpy(self.item_ids.indices(list(chain.from_iterable(lists))))
+        rows = torch.repeat_interleave(torch.arange(len(lists)), lengths)
+        return Histories.from_pairs(rows, items, len(lists), len(self.item_ids)).to(self.device_)
 
     @torch.no_grad()
     def similar_items(self, items: Any, k: int = 10) -> pd.DataFrame:
@@ -365,9 +371,12 @@ class Recommender(ABC):
         return saving.load(path, device, cls)
 
 
-def _is_nested(history: Any) -> bool:
-    """Tell a list of histories from one history; a tuple may be an id, so it does not count as a list."""
+def _as_lists(history: Any) -> list[list[Any]]:
+    """Make a list of histories of one or several; a tuple may be an id, so it does not count as a list."""
     if isinstance(history, str | bytes) or not isinstance(history, Iterable):
         raise TypeError(f"history must be a list of item ids, got {history!r}: use [{history!r}].")
+    entries = list(history)
     kinds = (list, set, frozenset, np.ndarray, pd.Series, pd.Index)
-    return not isinstance(history, set) and len(history) > 0 and isinstance(next(iter(history)), kinds)  # type: ignore[arg-type]
+    if entries and isinstance(entries[0], kinds) and not isinstance(history, set | frozenset):
+        return [list(one) for one in entries]
+    return [entries]

@@ -33,8 +33,8 @@ class GradientRecommender(Recommender):
     batch_size : int
         Examples per step.
     patience : int, optional
-        With validation data: stop after so many epochs without a better validation metric, and keep the
-        best epoch. The metric is nDCG@10 over the full catalogue, or the RMSE for models of ratings.
+        Stop after so many epochs without a better validation metric, which needs validation data. The
+        metric is nDCG@10 over the full catalogue, or the RMSE for models of ratings.
     progress : bool, optional
         Show a progress bar; the default shows one in a terminal and none in CI.
 
@@ -110,8 +110,8 @@ class GradientRecommender(Recommender):
         train : Interactions
             What the model may learn from.
         valid : Interactions, optional
-            Held-out interactions over the same ids: for the validation metric of each epoch, and for early
-            stopping when ``patience`` is set.
+            Held-out interactions over the same ids. They give the validation metric of each epoch, and the
+            model keeps its best epoch, whether or not ``patience`` ends the training early.
         checkpoint : path, optional
             Written after every epoch.
         resume : bool

@@ -1,0 +1,1 @@
+"""Published results, measured again: ``python -m benchmarks.published`` lists the tables."""

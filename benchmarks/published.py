@@ -1,0 +1,61 @@
+"""Measure a published table again and print it beside the published values.
+
+python -m benchmarks.published                      # lists the tables
+python -m benchmarks.published ms-ml100k --seeds 3 --json results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.table import Table, measure, render, write_json
+from benchmarks.tables import TABLES
+from recsys_lib.errors import RecsysError
+
+
+def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = TABLES) -> int:
+    """Run the command line and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.published",
+        description="Measure a published table again.",
+        epilog=_listing(tables),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", metavar="TABLE", nargs="?", help="one of the tables below")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets")
+    parser.add_argument("--seeds", metavar="N", type=int, default=3, help="runs per model (default: 3)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
+    options = parser.parse_args(arguments)
+    if options.table is None:
+        print(_listing(tables))
+        return 0
+    if options.table not in tables:
+        print(f"There is no table {options.table!r}.\n{_listing(tables)}", file=sys.stderr)
+        return 2
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {options.seeds}.")
+    if options.json is not None and options.json.is_dir():
+        parser.error(f"--json must name a file, and {options.json} is a folder.")
+    table = tables[options.table]
+    try:
+        rows = table.rows(options.data)
+    except (RecsysError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    results = measure(table, rows, options.seeds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    print(render(table, rows, results, options.seeds))
+    if options.json is not None:
+        write_json(options.json, results)
+    return 0
+
+
+def _listing(tables: Mapping[str, Table]) -> str:
+    width = max(len(name) for name in tables)
+    return "\n".join(["Tables:", *(f"  {name:<{width}}  {table.title}" for name, table in tables.items())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

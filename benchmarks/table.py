@@ -1,0 +1,184 @@
+"""What a published table is, how it is measured again, and how both are shown side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from recsys_lib._files import atomic_write
+
+# Given a seed: fit, measure, and return the value of every metric.
+Measure = Callable[[int], Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of a table.
+
+    Attributes
+    ----------
+    model : str
+        Its name and settings, as shown.
+    published : mapping from metric to value
+        As printed in the source; empty if the source does not have this model.
+    measure : callable, optional
+        Measures our model. Without it the row is only there to compare with.
+    seeded : bool
+        Whether the result depends on the seed. If not, one run is enough.
+    remark : str
+        Where the published values are from, if not from the source of the table.
+    """
+
+    model: str
+    published: Mapping[str, float] = field(default_factory=dict)
+    measure: Measure | None = None
+    seeded: bool = True
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A published table.
+
+    Attributes
+    ----------
+    name : str
+        What it is called on the command line.
+    title, source, protocol : str
+        What is measured, who published it and how it is measured, in words.
+    metrics : tuple of str
+        The columns.
+    rows : callable
+        Given the folder of the data sets (None: the usual one), loads the data and returns the rows.
+    """
+
+    name: str
+    title: str
+    source: str
+    protocol: str
+    metrics: tuple[str, ...]
+    rows: Callable[[Path | None], list[Row]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number of a table. What we did not measure, or the source does not have, is None.
+
+    Attributes
+    ----------
+    ours : float or None
+        Mean over the seeds.
+    spread : float or None
+        Standard deviation over the seeds: 0 for a model without randomness, None for a single seed.
+    seconds : float or None
+        Wall-clock seconds of one seed: choosing settings, fitting and measuring.
+    """
+
+    table: str
+    model: str
+    metric: str
+    published: float | None
+    ours: float | None
+    spread: float | None
+    seconds: float | None
+
+
+def measure(
+    table: Table, rows: Sequence[Row], seeds: int, say: Callable[[str], None] = lambda text: None
+) -> list[Result]:
+    """Measure all rows of a table, with the seeds 0 to ``seeds - 1``.
+
+    Parameters
+    ----------
+    say : callable
+        Told about every finished run, in words.
+    """
+    results = []
+    for row in rows:
+        runs: list[Mapping[str, float]] = []
+        seconds = None
+        if row.measure is not None:
+            n_runs = seeds if row.seeded else 1
+            started = time.perf_counter()
+            for seed in range(n_runs):
+                runs.append(row.measure(seed))
+                shown = ", ".join(f"{metric} {runs[-1][metric]:.4f}" for metric in table.metrics)
+                say(f"{row.model}, seed {seed}: {shown}")
+            seconds = (time.perf_counter() - started) / n_runs
+        for metric in table.metrics:
+            values = [run[metric] for run in runs]
+            results.append(
+                Result(
+                    table.name,
+                    row.model,
+                    metric,
+                    row.published.get(metric),
+                    statistics.fmean(values) if values else None,
+                    _spread(values, row.seeded) if values else None,
+                    seconds,
+                )
+            )
+    return results
+
+
+def _spread(values: list[float], seeded: bool) -> float | None:
+    if not seeded:
+        return 0.0
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def write_json(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
+    """Write results as a JSON list of objects, atomically."""
+    with atomic_write(path, "w") as file:
+        json.dump([asdict(result) for result in results], file, indent=1)
+        file.write("\n")
+
+
+def render(table: Table, rows: Sequence[Row], results: Sequence[Result], seeds: int) -> str:
+    """Lay a table out as text: a line of published values and one of ours for each model."""
+    by_model: dict[str, list[Result]] = {}
+    for result in results:
+        by_model.setdefault(result.model, []).append(result)
+    remarks = list(dict.fromkeys(row.remark for row in rows if row.remark))
+    lines = [["", "", *table.metrics, "seconds"]]
+    for row in rows:
+        found = by_model[row.model]
+        name = row.model
+        if row.published:
+            mark = "*" * (remarks.index(row.remark) + 1) if row.remark else ""
+            lines.append([name, f"published{mark}", *(_number(r.published) for r in found), ""])
+            name = ""
+        if row.measure is not None:
+            values = [_number(r.ours, r.spread if row.seeded else None) for r in found]
+            lines.append([name, "ours", *values, f"{found[0].seconds:.1f}"])
+    ours = (
+        f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "a single seed, no deviation known"
+    )
+    notes = [
+        *(f"{'*' * number} {remark}" for number, remark in enumerate(remarks, start=1)),
+        f"ours: {ours}.",
+        "seconds: wall clock for one seed, from choosing settings to the metrics.",
+    ]
+    deterministic = [row.model for row in rows if row.measure is not None and not row.seeded]
+    if deterministic:
+        notes.append(f"Without randomness, deviation 0: {', '.join(deterministic)}.")
+    head = [table.title, "=" * len(table.title), f"Source: {table.source}", f"Protocol: {table.protocol}"]
+    return "\n".join([*head, "", *_aligned(lines), "", *notes])
+
+
+def _number(value: float | None, spread: float | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if spread is None else f"{value:.4f} ±{spread:.4f}"
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Pad the cells: the first two columns to the left, numbers so that their first digits are aligned."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return [text[0].rstrip(), "-" * len(text[0]), *(line.rstrip() for line in text[1:])]
