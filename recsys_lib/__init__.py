@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsys_lib import datasets, metrics, models, splits
-    from recsys_lib.comparison import compare
-    from recsys_lib.evaluation import evaluate
+    from recsys_lib.evaluation import compare, evaluate
     from recsys_lib.interactions import Interactions
     from recsys_lib.models.saving import load
 
@@ -32,7 +31,7 @@ __all__ = [
 _MODULES = ("datasets", "metrics", "models", "splits")
 _HOMES = {
     "Interactions": "interactions",
-    "compare": "comparison",
+    "compare": "evaluation",
     "evaluate": "evaluation",
     "load": "models",
 }

@@ -29,11 +29,11 @@ ROOMS = [
     ["errors", "_validation", "_files", "_tensors", "device"],
     ["ids", "histories", "_columns", "_rows", "interactions"],
     ["datasets", "datasets.*", "_cuts", "splits"],
-    ["metrics", "_list_metrics", "_statistics", "losses", "sampling"],
+    ["metrics", "_list_metrics", "losses", "sampling"],
     ["ranking"],
     ["training"],
     ["models", "models.*"],
-    ["_candidates", "_evaluation", "evaluation", "comparison"],
+    ["evaluation", "evaluation.*"],
     ["plots", "plots.*"],
     ["cli", "cli.*", "__main__"],
 ]
@@ -181,7 +181,7 @@ def test_public_names() -> None:
         assert name in dir(recsys_lib)
     with pytest.raises(AttributeError, match="has no attribute 'recommend'"):
         recsys_lib.recommend  # noqa: B018
-    for module in ("datasets", "models", "splits", "metrics", "evaluation", "comparison"):
+    for module in ("datasets", "models", "splits", "metrics", "evaluation"):
         loaded = importlib.import_module(f"recsys_lib.{module}")
         assert all(hasattr(loaded, name) for name in getattr(loaded, "__all__", []))
 

@@ -236,12 +236,10 @@ def ease() -> Sheet:
     seen = [["" for r in row] for row in RATINGS]
     looks = [["blue" if r else "soft" for r in row] for row in RATINGS]
     sheet.grid(24, top, seen, looks, size)
-    # Signs only: a picture of weights, not computed ones.
-    signs = ("0+·-+·", "+0+··-", "·+0-+·", "-·-0·+", "+·+·0-", "·-·+-0")
-    words = [[{"·": "", "-": "−"}.get(c, c) for c in row] for row in signs]
-    tones = [
-        [{"0": "none s-line", "+": "purple", "-": "orange", "·": "soft"}[c] for c in row] for row in signs
-    ]
+    # The signs of what EASE(l2=1) learns from this matrix.
+    signs = ("0+++-+", "+0-++-", "+-0-++", "++-0+-", "-+++0+", "+-+-+0")
+    words = [[c.replace("-", "−") for c in row] for row in signs]
+    tones = [[{"0": "none s-line", "+": "purple", "-": "orange"}[c] for c in row] for row in signs]
     sheet.grid(236, top - 14, words, tones, size, 15)
     sheet.grid(448, top, seen, [["blue" if r else "soft" for r in row] for row in RATINGS], size)
     sheet.text(214, 140, "×", "ink", 22)

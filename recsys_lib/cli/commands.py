@@ -27,9 +27,9 @@ from recsys_lib._files import atomic_write
 from recsys_lib._validation import check_choice
 from recsys_lib.cli.models import find_model, long_list, parse_settings
 from recsys_lib.cli.tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
-from recsys_lib.comparison import compare
 from recsys_lib.device import resolve_device
 from recsys_lib.evaluation import METRICS, Evaluation, SampledMetricsWarning, evaluate, evaluate_ratings
+from recsys_lib.evaluation.comparison import compare
 from recsys_lib.interactions import Interactions
 from recsys_lib.models import load
 from recsys_lib.models.base import Recommender

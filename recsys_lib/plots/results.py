@@ -27,8 +27,8 @@ from recsys_lib.plots._style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from recsys_lib.comparison import Leaderboard
     from recsys_lib.evaluation import Evaluation
+    from recsys_lib.evaluation.comparison import Leaderboard
 
 # Metrics where less is better; the rest are the other way round.
 _LOWER_IS_BETTER = ("rmse", "mae")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lib.comparison import compare
 from recsys_lib.errors import DataError
 from recsys_lib.evaluation import SampledMetricsWarning, evaluate, evaluate_ratings
+from recsys_lib.evaluation.comparison import compare
 from recsys_lib.interactions import Interactions
 from recsys_lib.splits import Split, leave_last_out
 

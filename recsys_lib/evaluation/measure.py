@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from recsys_lib import metrics as metric_functions
-from recsys_lib._candidates import candidate_lists, rank_lists
-from recsys_lib._evaluation import N_RESAMPLES, Evaluation, fingerprint, metrics_of, summarise
-from recsys_lib._statistics import Floats, bootstrap_ratios
 from recsys_lib._validation import check_choice, check_integer
 from recsys_lib.errors import DataError, NotFittedError, NotSupportedError
+from recsys_lib.evaluation.candidates import candidate_lists, rank_lists
+from recsys_lib.evaluation.result import N_RESAMPLES, Evaluation, fingerprint, metrics_of, summarise
+from recsys_lib.evaluation.statistics import Floats, bootstrap_ratios
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap
 from recsys_lib.interactions import Interactions

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from recsys_lib._statistics import bootstrap_ratios, holm, sign_flip_p_value
+from recsys_lib.evaluation.statistics import bootstrap_ratios, holm, sign_flip_p_value
 
 
 def test_bootstrap_agrees_with_theory_in_any_block_size(monkeypatch):
@@ -13,7 +13,7 @@ def test_bootstrap_agrees_with_theory_in_any_block_size(monkeypatch):
     assert means.shape == (2000, 2)
     assert means.mean(0) == pytest.approx(values.mean(0), abs=0.02)
     assert means.std(0) == pytest.approx(values.std(0) / 20, rel=0.06)
-    monkeypatch.setattr("recsys_lib._statistics._BLOCK", 1)
+    monkeypatch.setattr("recsys_lib.evaluation.statistics._BLOCK", 1)
     assert bootstrap_ratios(values, ones, 2000, seed=1) == pytest.approx(means)
 
 
@@ -27,7 +27,7 @@ def test_sign_flip_agrees_with_all_sign_patterns():
 def test_sign_flip_with_many_users_takes_the_normal_limit(monkeypatch):
     differences = np.random.default_rng(1).normal(0.05, 1, 2000)
     drawn = sign_flip_p_value(differences, 20_000, seed=0)
-    monkeypatch.setattr("recsys_lib._statistics._EXACT_LIMIT", 10)
+    monkeypatch.setattr("recsys_lib.evaluation.statistics._EXACT_LIMIT", 10)
     assert sign_flip_p_value(differences, 20_000, seed=0) == pytest.approx(drawn, abs=0.005)
 
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from recsys_lib._statistics import Floats, holm, sign_flip_p_value
 from recsys_lib._validation import check_number
 from recsys_lib.errors import DataError
-from recsys_lib.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from recsys_lib.evaluation.measure import DEFAULT_METRICS, evaluate
+from recsys_lib.evaluation.result import Evaluation
+from recsys_lib.evaluation.statistics import Floats, holm, sign_flip_p_value
 from recsys_lib.splits import Split
 
 __all__ = ["Leaderboard", "compare"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib import metrics as metric_functions
-from recsys_lib._statistics import bootstrap_ratios
+from recsys_lib.evaluation.statistics import bootstrap_ratios
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 

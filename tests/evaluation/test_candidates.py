@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from recsys_lib._candidates import sample_unknown
+from recsys_lib.evaluation.candidates import sample_unknown
 from recsys_lib.histories import Histories
 
 
