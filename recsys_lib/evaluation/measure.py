@@ -28,7 +28,7 @@ from recsys_lib.interactions import Interactions
 from recsys_lib.ranking import Scorer, rank_catalogue, score_batches
 from recsys_lib.splits import Split
 
-__all__ = ["Evaluation", "RankingModel", "SampledMetricsWarning", "evaluate", "evaluate_ratings"]
+__all__ = ["RankingModel", "SampledMetricsWarning", "evaluate", "evaluate_ratings"]
 
 DEFAULT_METRICS = ("hit_rate", "precision", "recall", "ndcg", "map", "mrr")
 METRICS = (*DEFAULT_METRICS, "truncated_recall", "truncated_map", "auc", "novelty", "coverage", "gini")

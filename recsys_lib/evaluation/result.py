@@ -23,7 +23,7 @@ N_RESAMPLES = 1000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """The metrics of one model. Made by :func:`evaluate` and :func:`evaluate_ratings`.
+    """The metrics of one model. Made by :func:`.evaluate` and :func:`.evaluate_ratings`.
 
     ``result["ndcg@10"]`` is the mean of that metric.
 

@@ -146,7 +146,9 @@ class ItemKNN(Recommender):
         size = torch.bincount(items, weights, minlength=self.seen_.n_items).float()
 
         def cosine(start: int, counts: Tensor) -> Tensor:
-            norm = size.sqrt()
+            # In double precision, so that cosines that are equal on paper are equal here too. Otherwise the
+            # last bit of a square root would decide between neighbours, on each machine in its own way.
+            norm = size.double().sqrt()
             return counts.div_(torch.outer(norm[start : start + len(counts)], norm).add_(h).clamp_(min=1e-30))
 
         def jaccard(start: int, counts: Tensor) -> Tensor:
