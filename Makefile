@@ -2,14 +2,15 @@
 # path may hold spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve test lint format notebooks pages clean clean-env
+.PHONY: help env book serve lab test lint format notebooks pages clean clean-env
 
 PY := .venv/bin/python
 CODE := recsys_lib tests tools benchmarks book
-# make book CHAPTER=02 PARAMS="-p epochs 3" | make book JOBS=2
+# make book CHAPTER=02 PARAMS="-p epochs 3" | make book JOBS=1
 CHAPTER ?=
 PARAMS ?=
-JOBS ?= 1
+# Two notebooks side by side, on one core each, take little more than half the time: most steps are small.
+JOBS ?= 2
 PORT ?= 0
 
 help: ## list the targets
@@ -31,6 +32,9 @@ book: env ## fetch the data, run the notebooks that changed, render the pages
 
 serve: env ## show the rendered book in a browser (PORT=8000 picks the port)
 	@$(PY) -m tools.serve --port '$(PORT)'
+
+lab: env ## open the notebooks in Jupyter, to run and change them
+	@$(PY) -m jupyterlab book/chapters
 
 test: env lint ## lint, types, unit tests, doctests, notebooks, and the rendered pages if there are any
 	$(PY) -m pytest -rs

@@ -39,11 +39,6 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
-def cpu_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def fetch_data(layout: Layout) -> None:
     """Bring the data sets into the user's cache (or RECSYS_LIB_DATA), never into the repository."""
     for name in DATASETS:
@@ -90,7 +85,7 @@ def execute_chapter(
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial, target)
     partial.with_suffix(".log").unlink(missing_ok=True)
-    record = {"fingerprint": fingerprint, "seconds": round(seconds, 2), "cores": cpu_cores()}
+    record = {"fingerprint": fingerprint, "seconds": round(seconds, 2), "cores": execute.threads(jobs)}
     write_record(chapter.record(layout.executed), {**record, "parameters": dict(parameters)})
     say(f"done      {chapter.name} ({seconds:.0f} s)")
     return None

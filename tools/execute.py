@@ -19,11 +19,16 @@ from tools.layout import BuildError, Layout
 CELL_SECONDS = 600  # a single cell that takes longer is stuck
 
 
+def threads(jobs: int = 1) -> int:
+    """The cores that each of `jobs` notebooks side by side may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // jobs))
+
+
 def kernel_environment(layout: Layout, jobs: int = 1) -> dict[str, str]:
     """The environment a notebook runs in: the book's own kernel and settings, none of the user's."""
     jupyter = layout.run / "jupyter"
     jupyter.mkdir(parents=True, exist_ok=True)  # IPython warns where it can't make its own folder
-    threads = max(1, min(4, (os.cpu_count() or 1) // jobs))
     ours = {
         # `python3` must be the interpreter of .venv, whatever kernels and settings the user has
         "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
@@ -41,7 +46,7 @@ def kernel_environment(layout: Layout, jobs: int = 1) -> dict[str, str]:
         "TQDM_DISABLE": "1",
     }
     inherited = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONPATH")}
-    return {"OMP_NUM_THREADS": str(threads), **inherited, **ours}
+    return {"OMP_NUM_THREADS": str(threads(jobs)), **inherited, **ours}
 
 
 def parameter_names(notebook: Any) -> list[str]:
