@@ -4,15 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 
 from recsys_lib import plots
 from recsys_lib.errors import DataError
@@ -20,50 +16,9 @@ from recsys_lib.interactions import Interactions
 from recsys_lib.plots._style import plain
 from recsys_lib.plots.data import _logarithmic_edges
 from recsys_lib.splits import leave_last_out
-
-NAN = float("nan")
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_is_left_open():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def ratings():
-    users = ["ann"] * 4 + ["bob"] * 3 + ["cem"] * 3
-    items = ["a", "b", "c", "$d", "a", "b", "c", "a", "b", "e"]
-    return Interactions.from_arrays(users, items, [5, 4, 3, 1, 5, 5, 2, 4, 3, 3], list(range(10)))
-
-
-def drawn(ax):
-    """Render the axes, so that whatever fails or warns while drawing fails here; return them."""
-    assert isinstance(ax, Axes)
-    ax.figure.canvas.draw()
-    return ax
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def ticks(axis):
-    return [label.get_text() for label in axis.get_ticklabels()]
-
+from tests.plots.common import NAN, contrast, drawn, ticks, words
 
 # ---------------------------------------------------------------------- colours and style
-
-
-def luminance(color):
-    channels = np.array(matplotlib.colors.to_rgb(color))
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def contrast(one, other):
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("name", plots.PALETTE)
