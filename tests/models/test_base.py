@@ -110,6 +110,8 @@ def test_people_without_history():
         ({"x", "y"}, 1),
         (np.array(["x", "y"], dtype=object), 1),
         (pd.Series(["x", "y"], index=[7, 8]), 1),
+        ({"x": 0, "y": 1}.keys(), 1),
+        ((one for one in [["x"], ["y"]]), 2),
         ([["x"], ["y", "z"]], 2),
         ([np.array(["x"], dtype=object), ["y"]], 2),
         (pd.Series([["x"], ["y"]], index=[7, 8]), 2),
