@@ -306,7 +306,7 @@ def _print_results(results: dict[str, Evaluation]) -> None:
     if len(results) > 1 and testable:
         board = compare(results)
         means = board.means
-        print(f"{board.metric}, best first. low, high: 95 % interval. p_value: paired test against the best.")
+        print(f"{board.metric}, best first. low, high: 95% interval. p_value: paired test against the best.")
         print(_table(board.table, "{:.4f}") + "\n")
     print(_table(means.rename_axis("model").reset_index(), "{:.4f}"))
 

@@ -32,7 +32,7 @@ class Leaderboard:
     metric : str
         What the models are ordered by, such as ``"ndcg@10"``.
     table : DataFrame
-        One row per model, best first: ``model``, ``mean``, ``low`` and ``high`` (95 % bootstrap interval),
+        One row per model, best first: ``model``, ``mean``, ``low`` and ``high`` (95% bootstrap interval),
         ``difference`` to the best, ``p_value`` of the paired test against the best, corrected after Holm
         (``nan`` for the best itself), and ``tied``: whether the model is not significantly worse than the
         best.

@@ -35,7 +35,7 @@ class Evaluation:
         One row per evaluated user, with the user's own id as index and a column per metric.
     table : DataFrame
         One row per metric: ``metric``, ``mean``, ``stderr`` (standard error of the mean), ``low`` and
-        ``high`` (95 % bootstrap interval over users) and ``n_users``. Metrics of the whole set of lists
+        ``high`` (95% bootstrap interval over users) and ``n_users``. Metrics of the whole set of lists
         have no interval.
     protocol : str
         How it was measured: split, candidates, cut-offs, seed. Numbers of different protocols must not be

@@ -125,7 +125,7 @@ def leaderboard(
     metric: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the mean of a metric for each model, best on top, with its 95 % interval.
+    """Draw the mean of a metric for each model, best on top, with its 95% interval.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def leaderboard(
     ax.grid(axis="x")
     ax.spines["left"].set_visible(False)
     interval = {"low", "high"} <= set(table.columns)
-    ax.set_xlabel(plain(metric) + (" with 95 % interval" if interval else ""))
+    ax.set_xlabel(plain(metric) + (" with 95% interval" if interval else ""))
     return ax
 
 

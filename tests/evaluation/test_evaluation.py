@@ -177,7 +177,7 @@ def test_the_table_has_means_errors_and_intervals():
         assert row.stderr == pytest.approx(values.std(ddof=1) / math.sqrt(len(values)))
         assert row.low <= row.mean <= row.high
         assert row.n_users == len(values) == 60
-        # A 95 % interval is about four standard errors wide.
+        # A 95% interval is about four standard errors wide.
         assert (row.high - row.low) / row.stderr == pytest.approx(3.92, rel=0.12)
 
 

@@ -244,7 +244,7 @@ def test_leaderboard_puts_the_best_on_top():
     interval, dot = ax.lines[2:4]
     np.testing.assert_allclose(interval.get_xdata(), [0.4, 0.6])
     assert (list(dot.get_xdata()), dot.get_color()) == ([0.5], plots.PALETTE["EASE"])
-    assert "ndcg@10 with 95 % interval" in ax.get_xlabel()
+    assert "ndcg@10 with 95% interval" in ax.get_xlabel()
 
 
 def test_leaderboard_puts_the_lowest_error_on_top():
