@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from typing import Any
 
 from sphinx.util.nodes import make_refnode
@@ -60,8 +61,14 @@ def link_by_any_name(app: Any, env: Any, node: Any, content: Any) -> Any:
     return None
 
 
+def keep_last_underscore(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape the underscore that ends the name of a fitted attribute: to docutils it means a link."""
+    lines[:] = [re.sub(r"^(:(?:ivar|vartype) \w+)_:", r"\1\\_:", line) for line in lines]
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", silence_thebe)
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("missing-reference", link_by_any_name)
+    app.connect("autodoc-process-docstring", keep_last_underscore, priority=900)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
