@@ -80,6 +80,8 @@ def clean_ratings(values: Any, n_rows: int) -> npt.NDArray[np.float32]:
         series = pd.Series(values)
         if pd.api.types.is_datetime64_any_dtype(series.dtype):
             raise TypeError("they are dates")
+        if pd.api.types.is_complex_dtype(series.dtype):
+            raise TypeError("they are complex")
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise DataError(f"ratings must be numbers: {error}. Convert them with pandas.to_numeric.") from error
@@ -104,8 +106,13 @@ def clean_timestamps(values: Any, n_rows: int) -> npt.NDArray[Any]:
             "Drop those rows, or pass timestamp=False to do without times."
         )
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        times: npt.NDArray[Any] = pd.DatetimeIndex(series).as_unit("ns").asi8.copy()
+        try:
+            times: npt.NDArray[Any] = pd.DatetimeIndex(series).as_unit("ns").asi8.copy()
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise DataError(f"timestamps must be from 1678 to 2261: {error}. Pass years instead.") from error
     elif pd.api.types.is_integer_dtype(series.dtype):
+        if len(series) and series.max() > np.iinfo(np.int64).max:
+            raise DataError(f"timestamps must fit 64 bits with a sign, got {series.max()}.")
         times = series.to_numpy(dtype=np.int64, copy=True)
     elif pd.api.types.is_float_dtype(series.dtype) and np.isfinite(series.to_numpy(dtype=np.float64)).all():
         times = series.to_numpy(dtype=np.float64, copy=True)

@@ -22,6 +22,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         Binary or text (UTF-8).
     """
     target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder. Name a file in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:

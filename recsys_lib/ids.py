@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,7 @@ class IdMap:
         UnknownIdError
             If any id is unknown; the message lists the first few.
         """
+        ids = list(ids) if isinstance(ids, Iterator) else ids  # it may be read once only
         found = self.indices_or(ids)
         missing = found < 0
         if missing.any():

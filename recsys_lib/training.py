@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,16 +92,18 @@ class TrainingOptions:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        check_integer("epochs", self.epochs, 1)
-        check_number("learning_rate", self.learning_rate, 0, open_low=True)
-        check_number("weight_decay", self.weight_decay, 0)
+        object.__setattr__(self, "epochs", check_integer("epochs", self.epochs, 1))
+        # Plain floats: a checkpoint is read back without NumPy's types.
+        learning_rate = check_number("learning_rate", self.learning_rate, 0, open_low=True)
+        object.__setattr__(self, "learning_rate", learning_rate)
+        object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay, 0))
         check_choice("optimizer", self.optimizer, _OPTIMIZERS)
         check_choice("schedule", self.schedule, _SCHEDULES)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
         if self.clip_norm is not None:
-            check_number("clip_norm", self.clip_norm, 0, open_low=True)
+            object.__setattr__(self, "clip_norm", check_number("clip_norm", self.clip_norm, 0, open_low=True))
         if self.patience is not None:
-            check_integer("patience", self.patience, 1)
+            object.__setattr__(self, "patience", check_integer("patience", self.patience, 1))
 
 
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -165,6 +167,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     name: str = "training",
 ) -> pd.DataFrame:
@@ -194,6 +197,8 @@ def train(
     resume : bool
         Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
         undisturbed run.
+    settings : mapping of str to plain values, optional
+        What else must be the same to go on from a checkpoint, such as a fingerprint of the data.
     progress : bool, optional
         Show a progress bar; the default shows one in a terminal and none in CI.
 
@@ -205,17 +210,21 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss stops being finite.
+        If the loss or a weight stops being finite.
     FileFormatError
         If the checkpoint to go on from is damaged, or belongs to another network.
     ValueError
-        If it was made with other options; only ``epochs`` and ``patience`` may change on the way.
+        If it was made with other options or settings, or only one of the two runs has ``validate``; only
+        ``epochs`` and ``patience`` may change on the way.
     """
     if options.patience is not None and validate is None:
         raise ValueError(f"patience={options.patience} needs validation data: pass valid= to fit.")
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        raise IsADirectoryError(f"checkpoint={os.fspath(checkpoint)!r} is a folder. Name a file in it.")
     generator = torch.Generator(device=device).manual_seed(seed)
+    fixed = {**asdict(options), "seed": int(seed), "validated": validate is not None, **(settings or {})}
     with _own_dropout(device, seed):
-        run = _Run(net, _make_optimizer(net, options), generator, {**asdict(options), "seed": seed})
+        run = _Run(net, _make_optimizer(net, options), generator, fixed)
         if resume and checkpoint is not None and Path(checkpoint).exists():
             _restore(run, checkpoint, device)
         done = len(run.rows)
@@ -234,6 +243,12 @@ def train(
                     break
     if run.best_state is not None:
         net.load_state_dict(run.best_state)
+    # The loss of an epoch is that before its last step, so it says nothing about where that step led.
+    if not all(bool(weights.isfinite().all()) for weights in net.parameters()):
+        raise TrainingError(
+            "training diverged: some weights are NaN or infinite. The usual cause is a learning rate that is "
+            f"too high: it is {options.learning_rate}. Lower it, or set clip_norm."
+        )
     net.eval()
     return pd.DataFrame(run.rows)
 

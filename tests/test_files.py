@@ -89,3 +89,9 @@ def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path):
         read_tensors(tmp_path / "t.pt")
     with pytest.raises(FileNotFoundError, match=r"u\.pt"):
         read_tensors(tmp_path / "u.pt")
+
+
+def test_a_folder_is_not_written_over(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"), atomic_write(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -190,3 +190,10 @@ def test_json_brings_back_ids_and_types(values):
 def test_ids_that_json_cannot_hold_are_refused_before_anything_is_written(values):
     with pytest.raises(DataError, match="cannot be saved"):
         IdMap(values, "user").to_json()
+
+
+def test_unknown_ids_of_a_generator_are_named():
+    ids = IdMap([1, 2], "user")
+    assert ids.indices(i for i in (2, 1)).tolist() == [1, 0]
+    with pytest.raises(UnknownIdError, match="99"):
+        ids.indices(i for i in (1, 99))

@@ -301,3 +301,20 @@ def test_matrices_that_do_not_fit_are_refused(matrix, ids, message):
 def test_a_dense_matrix_is_refused_with_the_way_out():
     with pytest.raises(TypeError, match=r"got ndarray. Wrap a dense one in scipy.sparse.csr_matrix"):
         Interactions.from_csr(np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (np.array([2**64 - 1, 1], dtype=np.uint64), "64 bits"),
+        (np.array(["1066-10-14", "2020-01-01"], dtype="datetime64[s]"), "from 1678"),
+    ],
+)
+def test_times_that_do_not_fit_are_refused(times, words):
+    with pytest.raises(DataError, match=words):
+        Interactions.from_arrays([1, 2], [1, 2], None, times)
+
+
+def test_complex_ratings_are_refused():
+    with pytest.raises(DataError, match="complex"):
+        Interactions.from_arrays([1, 2], [1, 2], [1j, 2])

@@ -24,7 +24,7 @@ import pandas as pd
 
 from recsys_lib import datasets, splits
 from recsys_lib._files import atomic_write
-from recsys_lib._validation import check_choice
+from recsys_lib._validation import check_choice, check_number
 from recsys_lib.cli.models import find_model, long_list, parse_settings
 from recsys_lib.cli.tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
 from recsys_lib.device import resolve_device
@@ -82,6 +82,7 @@ def train(args: argparse.Namespace) -> None:
         raise argparse.ArgumentError(None, f"train needs {' and '.join(missing) or 'a file or a data set'}.")
     with _usage():
         (model,) = _models([args.model], args)
+        check_number("valid", args.valid, 0, 1, open_high=True)
     output = _writable(args.output)
     x = _read(args)
     print(f"data    {args.data}: {x}")

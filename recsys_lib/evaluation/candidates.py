@@ -184,7 +184,13 @@ def _read_candidates(candidates: Any, part: Interactions) -> Histories:
             for ids, column in zip((part.user_ids, part.item_ids), candidates, strict=True)
         )
     else:
-        table = torch.as_tensor(candidates).cpu()
+        try:
+            table = torch.as_tensor(candidates).cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                "candidates must be a number, a data frame with the columns user and item, a pair (users, "
+                f"items), or an array of item indices, got a {type(candidates).__name__}: {error}."
+            ) from error
         if table.ndim != 2 or len(table) != part.n_users or table.is_floating_point():
             raise DataError(
                 f"candidates as an array must hold item indices, shape ({part.n_users}, c), with one row per "

@@ -8,7 +8,7 @@ Results are kept per user, so that they come with intervals and can be compared 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -137,7 +137,7 @@ def evaluate(
     True
     """
     check_choice("on", on, ("test", "valid"))
-    cuts = [k] if isinstance(k, int | np.integer) else list(k)
+    cuts = list(k) if isinstance(k, Iterable) and not isinstance(k, str) else [k]
     cuts = [check_integer("k", cut, 1) for cut in cuts]
     if not cuts or len(set(cuts)) < len(cuts):
         raise ValueError(f"k must be a cut-off or a few different ones, got {k!r}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, ClassVar, Self
@@ -152,6 +152,8 @@ class Recommender(ABC):
                 )
         if len(train) == 0:
             raise DataError("train holds no interactions.")
+        if valid is not None and len(valid) == 0:
+            raise DataError("valid holds no interactions. Leave it out, or hold out a larger share.")
         if self.predicts_ratings and train.ratings is None:
             raise DataError(f"{self.name} learns from ratings, and train has none.")
         if valid is not None and (valid.user_ids, valid.item_ids) != (train.user_ids, train.item_ids):
@@ -373,10 +375,15 @@ class Recommender(ABC):
 
 def _as_lists(history: Any) -> list[list[Any]]:
     """Make a list of histories of one or several; a tuple may be an id, so it does not count as a list."""
+    if isinstance(history, Mapping | pd.DataFrame):
+        raise TypeError(f"history must be a list of item ids, or of lists, got a {type(history).__name__}.")
     if isinstance(history, str | bytes) or not isinstance(history, Iterable):
         raise TypeError(f"history must be a list of item ids, got {history!r}: use [{history!r}].")
     entries = list(history)
     kinds = (list, set, frozenset, np.ndarray, pd.Series, pd.Index)
     if entries and isinstance(entries[0], kinds) and not isinstance(history, set | frozenset):
+        for one in entries:
+            if isinstance(one, str | bytes) or not isinstance(one, Iterable):
+                raise TypeError(f"history mixes lists with {one!r}: give one list, or one for each person.")
         return [list(one) for one in entries]
     return [entries]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -115,7 +117,8 @@ class GradientRecommender(Recommender):
         checkpoint : path, optional
             Written after every epoch.
         resume : bool
-            Go on from the checkpoint when there is one.
+            Go on from the checkpoint when there is one. It must come from the same hyper-parameters and data;
+            only ``epochs`` and ``patience`` may change.
         callbacks : sequence of callables
             Called after each epoch with a :class:`recsys_lib.training.EpochEnd`.
 
@@ -142,6 +145,7 @@ class GradientRecommender(Recommender):
             device=self.device_,
             seed=self.seed,
             validate=None if valid is None else self._validator(valid),
+            settings=self._settings() | {"train": _fingerprint(train), "valid": _fingerprint(valid)},
             progress=self.progress,
             name=self.name,
             **options,
@@ -150,6 +154,12 @@ class GradientRecommender(Recommender):
             history["valid"] *= -1  # the loop maximises, and a lower error is better
         metric = "rmse" if self.predicts_ratings else "ndcg@10"
         self.history_: pd.DataFrame = history.rename(columns={"valid": f"valid_{metric}"})
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters that must not change between a checkpoint and the run that goes on."""
+        free = {f.name for f in fields(TrainingOptions)} | {"device", "seed", "progress"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in free}
+        return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
     def _validator(self, valid: Interactions) -> Callable[[], float]:
         """Return a function that measures the net on held-out data; higher is better."""
@@ -181,3 +191,13 @@ class GradientRecommender(Recommender):
         self.net_ = self._new_net().to(self.device_)
         self.net_.load_state_dict(state)
         self.net_.eval()
+
+
+def _fingerprint(x: Interactions | None) -> str | None:
+    """Return a short hash of the rows: other data of the same size must not pass for the same."""
+    if x is None:
+        return None
+    digest = hashlib.sha256()
+    for column in (x.users, x.items, x.ratings, x.timestamps):
+        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]

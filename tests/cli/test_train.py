@@ -122,3 +122,8 @@ def test_parameters_of_all_types() -> None:
             parse(kind, text)
     assert find_model("item-knn") is models.ItemKNN
     assert Parameter("p", int | None, None).type_words == "whole number or none"
+
+
+def test_a_share_for_validation_is_checked_under_its_own_name(run: Run, films: Path, tmp_path: Path) -> None:
+    result = run("train", films, "--model", "EASE", "--valid", 2, "--output", tmp_path / "model.pt")
+    assert "valid must be between 0 and 1" in error_of(result, 2)

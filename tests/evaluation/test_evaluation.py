@@ -358,3 +358,15 @@ def test_a_normal_run_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluate(popular(), SPLIT, k=1)
+
+
+@pytest.mark.parametrize("k", [10.0, None, "10"])
+def test_a_cut_off_that_is_no_whole_number_is_named(k):
+    with pytest.raises(TypeError, match="k must be a whole number"):
+        evaluate(popular(), SPLIT, k)
+
+
+@pytest.mark.parametrize("candidates", [[[1, 2], [3]], {"a": 1}, "a"])
+def test_candidates_of_no_known_form_are_refused(candidates):
+    with pytest.raises(DataError, match="candidates must be a number, a data frame"):
+        evaluate(popular(), SPLIT, candidates=candidates)

@@ -150,3 +150,18 @@ def test_nothing_of_the_last_fit_is_left():
     model = Popularity().fit(DATA)
     model.leftover_ = 1
     assert not hasattr(model.fit(DATA), "leftover_")
+
+
+@pytest.mark.parametrize(
+    "history", [{1: [2]}, pd.DataFrame({"item": [1]}), [[1], 2], [[1], "ab"], [[1], None]]
+)
+def test_a_history_that_is_no_list_is_refused(history):
+    model = Popularity().fit(Interactions.from_arrays(["u", "v"], [1, 2]))
+    with pytest.raises(TypeError, match="history"):
+        model.recommend_from_history(history)
+
+
+def test_empty_validation_data_are_refused():
+    x = Interactions.from_arrays(["u", "v"], [1, 2])
+    with pytest.raises(DataError, match="valid holds no interactions"):
+        Popularity().fit(x, x.select([]))

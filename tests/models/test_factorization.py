@@ -199,3 +199,45 @@ def test_numbers_of_numpy_are_parameters_too(tmp_path):
     model = BiasedMF(factors=np.int64(2), l2=np.float32(0.5), epochs=1).fit(with_newcomers())
     model.save(tmp_path / "model.pt")
     assert recsys_lib.load(tmp_path / "model.pt").factors == 2
+
+
+@pytest.mark.parametrize(("changed", "name"), [({"l2": 5.0}, "l2"), ({"batch_size": 7}, "batch_size")])
+def test_a_checkpoint_of_other_hyper_parameters_is_refused(tmp_path, changed, name):
+    train, file = planted().train, tmp_path / "checkpoint.pt"
+    BiasedMF(epochs=1, factors=2).fit(train, checkpoint=file)
+    with pytest.raises(ValueError, match=f"{name}="):
+        BiasedMF(epochs=2, factors=2, **changed).fit(train, checkpoint=file, resume=True)
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    """The folds of a cross-validation have one shape: the net of one has seen the test part of the next."""
+    split, file = planted(), tmp_path / "checkpoint.pt"
+    first, second = splits.k_fold(split.train, k=2)
+    BiasedMF(epochs=2, factors=2).fit(first.train, checkpoint=file, resume=True)
+    model = BiasedMF(epochs=2, factors=2)
+    with pytest.raises(ValueError, match="train="):
+        model.fit(second.train, checkpoint=file, resume=True)
+    with pytest.raises(ValueError, match="validated=False"):
+        model.fit(first.train, first.test, checkpoint=file, resume=True)
+
+
+def test_hyper_parameters_of_numpy_can_be_resumed(tmp_path):
+    train, file = planted().train, tmp_path / "checkpoint.pt"
+    options = {"learning_rate": np.float64(0.01), "l2": np.float32(0.25), "factors": np.int64(2)}
+    BiasedMF(epochs=1, **options).fit(train, checkpoint=file)
+    model = BiasedMF(epochs=np.int64(2), **options).fit(train, checkpoint=file, resume=True)
+    assert model.history_["epoch"].tolist() == [1, 2]
+
+
+def test_a_last_step_that_diverges_is_an_error():
+    model = BiasedMF(epochs=1, batch_size=10**6, learning_rate=1e300, optimizer="sgd")
+    with pytest.raises(ArithmeticError, match="some weights are NaN or infinite"):
+        model.fit(planted().train)
+    assert not model.is_fitted
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    epochs = []
+    with pytest.raises(IsADirectoryError, match="checkpoint="):
+        BiasedMF(epochs=1).fit(planted().train, checkpoint=tmp_path, callbacks=[epochs.append])
+    assert not epochs
