@@ -245,10 +245,7 @@ def train(
         net.load_state_dict(run.best_state)
     # The loss of an epoch is that before its last step, so it says nothing about where that step led.
     if not all(bool(weights.isfinite().all()) for weights in net.parameters()):
-        raise TrainingError(
-            "training diverged: some weights are NaN or infinite. The usual cause is a learning rate that is "
-            f"too high: it is {options.learning_rate}. Lower it, or set clip_norm."
-        )
+        raise _diverged("training diverged: some weights are NaN or infinite", options)
     net.eval()
     return pd.DataFrame(run.rows)
 
@@ -286,10 +283,7 @@ def _epoch(
         count += 1
     mean = float(total) / max(1, count)
     if not math.isfinite(mean):
-        raise TrainingError(
-            f"the training loss became {mean} in epoch {epoch}. The usual cause is a learning rate that is "
-            f"too high: it is {options.learning_rate}. Lower it, or set clip_norm."
-        )
+        raise _diverged(f"the training loss became {mean} in epoch {epoch}", options)
     run.net.eval()
     valid = None
     if validate is not None:
@@ -308,6 +302,13 @@ def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Te
     """Yield the numbers 0 to n-1 in random order, in batches of index tensors on the generator's device."""
     order = torch.randperm(n, generator=generator, device=generator.device)
     return iter(order.split(batch_size))
+
+
+def _diverged(what: str, options: TrainingOptions) -> TrainingError:
+    return TrainingError(
+        f"{what}. The usual cause is a learning rate that is too high: it is {options.learning_rate}. "
+        "Lower it, or set clip_norm."
+    )
 
 
 def _make_optimizer(net: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:

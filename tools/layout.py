@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from recsys_lib._files import atomic_write
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -119,18 +119,8 @@ def read_toc(layout: Layout) -> tuple[list[str], list[Chapter]]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        # mkstemp makes the file private; pages are for everyone the umask lets in
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with atomic_write(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def read_record(path: Path) -> dict[str, Any]:

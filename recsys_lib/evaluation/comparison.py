@@ -13,7 +13,7 @@ import pandas as pd
 from recsys_lib._validation import check_number
 from recsys_lib.errors import DataError
 from recsys_lib.evaluation.measure import DEFAULT_METRICS, evaluate
-from recsys_lib.evaluation.result import Evaluation
+from recsys_lib.evaluation.result import Evaluation, table_html, table_text
 from recsys_lib.evaluation.statistics import Floats, holm, sign_flip_p_value
 from recsys_lib.splits import Split
 
@@ -56,13 +56,10 @@ class Leaderboard:
         return str(self.table["model"].iloc[0])
 
     def __repr__(self) -> str:
-        with pd.option_context("display.width", 110):
-            table = self.table.to_string(index=False, float_format="{:.4f}".format)
-        return f"{self._heading()}\n{table}"
+        return f"{self._heading()}\n{table_text(self.table)}"
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, float_format="{:.4f}".format, border=0)
-        return f"<p>{html.escape(self._heading())}</p>\n{table}"
+        return f"<p>{html.escape(self._heading())}</p>\n{table_html(self.table)}"
 
     def _heading(self) -> str:
         return (

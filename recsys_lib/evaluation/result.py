@@ -56,13 +56,22 @@ class Evaluation:
         return float(found.iloc[0])
 
     def __repr__(self) -> str:
-        with pd.option_context("display.width", 110):
-            table = self.table.to_string(index=False, float_format="{:.4f}".format)
-        return f"{self.name}: {self.protocol}\n{table}"
+        return f"{self.name}: {self.protocol}\n{table_text(self.table)}"
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, float_format="{:.4f}".format, border=0)
-        return f"<p><strong>{html.escape(self.name)}</strong>: {html.escape(self.protocol)}</p>\n{table}"
+        heading = f"<strong>{html.escape(self.name)}</strong>: {html.escape(self.protocol)}"
+        return f"<p>{heading}</p>\n{table_html(self.table)}"
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """Write a table of results for a terminal."""
+    with pd.option_context("display.width", 110):
+        return str(table.to_string(index=False, float_format="{:.4f}".format))
+
+
+def table_html(table: pd.DataFrame) -> str:
+    """Write a table of results for a notebook."""
+    return str(table.to_html(index=False, float_format="{:.4f}".format, border=0))
 
 
 def metrics_of(

@@ -65,16 +65,7 @@ class GradientRecommender(Recommender):
         self._options()
 
     def _options(self) -> TrainingOptions:
-        return TrainingOptions(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            clip_norm=self.clip_norm,
-            patience=self.patience,
-            precision=self.precision,
-        )
+        return TrainingOptions(**{f.name: getattr(self, f.name) for f in fields(TrainingOptions)})
 
     # ------------------------------------------------------------------ what a model fills in
 
