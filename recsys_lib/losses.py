@@ -10,10 +10,20 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, relu, softplus
 
 from recsys_lib.errors import DataError
 
-__all__ = ["l2_penalty", "squared_error"]
+__all__ = [
+    "bpr",
+    "hinge",
+    "in_batch_softmax",
+    "l2_penalty",
+    "logistic",
+    "sampled_softmax",
+    "squared_error",
+    "warp",
+]
 
 
 def squared_error(predicted: Tensor, actual: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -85,3 +95,192 @@ def l2_penalty(*vectors: Tensor) -> Tensor:
         raise DataError(f"the vectors must belong to one batch, got batches of {lengths} rows.")
     total = sum((v.square().sum() for v in vectors), start=vectors[0].new_zeros(()))
     return total / max(1, lengths[0])
+
+
+# What follows compares the logit of something that happened with logits of things that did not.
+# ``positive`` has shape (b,), ``negative`` shape (b, n): n sampled items for each positive.
+
+
+def logistic(positive: Tensor, negative: Tensor) -> Tensor:
+    r"""Return the mean binary cross-entropy of positives (label 1) and sampled negatives (label 0).
+
+    .. math:: -\frac{1}{B(1+n)} \sum_b \Big[ \log \sigma(s_b)
+              + \sum_{j=1}^{n} \log\big(1 - \sigma(s_{bj})\big) \Big]
+
+    The pointwise log loss, equation 7 of He et al. (2017).
+
+    Parameters
+    ----------
+    positive, negative : Tensor of float, shapes (b,) and (b, n)
+        Logits.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> logistic(torch.zeros(1), torch.zeros(1, 4))
+    tensor(0.6931)
+    """
+    total = softplus(-positive).sum() + softplus(negative).sum()
+    return total / max(1, positive.numel() + negative.numel())
+
+
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    r"""Return the loss of Bayesian personalised ranking: positives should beat negatives.
+
+    .. math:: -\frac{1}{Bn} \sum_b \sum_{j=1}^{n} \log \sigma(s_b - s_{bj})
+
+    Rendle et al. (2009), section 4.1, without its penalty.
+
+    Parameters
+    ----------
+    positive, negative : Tensor of float, shapes (b,) and (b, n)
+        Scores; only their differences count.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> bpr(torch.tensor([2.0]), torch.tensor([[2.0]]))
+    tensor(0.6931)
+    """
+    return softplus(negative - positive.unsqueeze(1)).mean()
+
+
+def hinge(positive: Tensor, negative: Tensor, margin: float = 1.0) -> Tensor:
+    r"""Return by how much negatives come closer to their positive than the margin.
+
+    .. math:: \frac{1}{Bn} \sum_b \sum_{j=1}^{n} \max(0,\; m - s_b + s_{bj})
+
+    Parameters
+    ----------
+    positive, negative : Tensor of float, shapes (b,) and (b, n)
+    margin : float
+        :math:`m`.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> hinge(torch.tensor([2.0]), torch.tensor([[0.5, 1.5]]))
+    tensor(0.2500)
+    """
+    return relu(margin - positive.unsqueeze(1) + negative).mean()
+
+
+def warp(positive: Tensor, negative: Tensor, n_items: int, margin: float = 1.0) -> Tensor:
+    r"""Return a hinge loss in which a positive counts more, the lower it seems to be ranked.
+
+    The negatives of a positive are gone through in their order until one breaks the margin. If that takes
+    :math:`t` trials, the positive has a rank of about :math:`r = \lfloor (|I| - 1) / t \rfloor`, and
+
+    .. math:: \frac{1}{B} \sum_b \Big(\sum_{q=1}^{r_b} \frac 1 q\Big) \max(0,\; m - s_b + s_{b t_b})
+
+    If none breaks it, the positive counts nothing. Weston, Bengio and Usunier (2011), with at most
+    :math:`n` trials, which are all scored at once.
+
+    Parameters
+    ----------
+    positive, negative : Tensor of float, shapes (b,) and (b, n)
+        The negatives in the order in which they were drawn.
+    n_items : int
+        Size of the catalogue :math:`|I|`.
+    margin : float
+        :math:`m`.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> warp(torch.tensor([2.0]), torch.tensor([[0.5, 1.5]]), n_items=5)  # rank 2: (1 + 1/2) * 0.5
+    tensor(0.7500)
+    """
+    close = margin - positive.unsqueeze(1) + negative
+    breaks = close > 0
+    first = breaks.int().argmax(1, keepdim=True)
+    rank = torch.clamp((n_items - 1) // (first + 1), min=1).to(close.dtype)
+    # The harmonic number, by the digamma function: H(r) = psi(r + 1) + Euler's constant.
+    weight = torch.digamma(rank + 1) + 0.5772156649
+    return (weight * relu(close.gather(1, first))).mean()
+
+
+def sampled_softmax(
+    positive: Tensor,
+    negative: Tensor,
+    log_q_positive: Tensor | None = None,
+    log_q_negative: Tensor | None = None,
+) -> Tensor:
+    r"""Return the cross-entropy of picking the positive among itself and its negatives.
+
+    .. math:: -\frac 1 B \sum_b \log \frac{e^{s_b}}{e^{s_b} + \sum_j e^{s_{bj}}}
+
+    Parameters
+    ----------
+    positive, negative : Tensor of float, shapes (b,) and (b, n)
+        Logits.
+    log_q_positive, log_q_negative : Tensor of float, same shapes, optional
+        Log of the chance of each item to be drawn. It is subtracted from the logits, which makes up for
+        popular items being negatives more often (Bengio and Senecal 2008).
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> sampled_softmax(torch.zeros(1), torch.zeros(1, 1))
+    tensor(0.6931)
+    """
+    if log_q_positive is not None and log_q_negative is not None:
+        positive, negative = positive - log_q_positive, negative - log_q_negative
+    logits = torch.cat([positive.unsqueeze(1), negative], dim=1)
+    return (logits.logsumexp(1) - logits[:, 0]).mean()
+
+
+def in_batch_softmax(
+    scores: Tensor, items: Tensor, log_q: Tensor | None = None, known: Tensor | None = None
+) -> Tensor:
+    r"""Return the cross-entropy of picking a row's own item among all items of the batch.
+
+    The positives of the other rows serve as negatives, so that nothing has to be drawn. Popular items are
+    then negatives more often, in proportion to how often they occur. Subtracting :math:`\log q` from the
+    logits makes up for that (Yi et al. 2019, equation 3).
+
+    Parameters
+    ----------
+    scores : Tensor of float, shape (b, b)
+        Logit of the item of each column for the user of each row; the diagonal holds the positives.
+    items : Tensor of int64, shape (b,)
+        The items of the columns. The same item in another column is not a negative.
+    log_q : Tensor of float, shape (b,), optional
+        Log of the share of each item among all positives.
+    known : Tensor of bool, shape (b, b), optional
+        True where the item is in the row's history: not a negative either.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Examples
+    --------
+    >>> scores = torch.zeros(3, 3)
+    >>> in_batch_softmax(scores, torch.tensor([0, 1, 2]))  # one of three
+    tensor(1.0986)
+    >>> in_batch_softmax(scores, torch.tensor([0, 1, 1]))  # one of three, of two, of two
+    tensor(0.8283)
+    """
+    logits = scores if log_q is None else scores - log_q
+    hidden = items.unsqueeze(0) == items.unsqueeze(1)
+    if known is not None:
+        hidden = hidden | known
+    own = torch.eye(len(items), dtype=torch.bool, device=items.device)
+    logits = logits.masked_fill(hidden & ~own, -torch.inf)
+    return cross_entropy(logits, torch.arange(len(items), device=items.device))

@@ -14,27 +14,35 @@ from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.ranking import Scorer, rank_candidates
+from recsys_lib.sampling import sample_unknown
 from recsys_lib.splits import Split
 
-# Users that are drawn for at once. Part of the meaning of a seed: another number gives other candidates.
-_USERS_AT_ONCE = 4096
 # Users whose lists are laid out as one table: bounds the memory when some lists are long.
 _LISTS_AT_ONCE = 2048
 
 
 def candidate_lists(
-    candidates: Any, split: Split, part: Interactions, users: Tensor, relevant: Histories, seed: int
+    candidates: Any,
+    split: Split,
+    part: Interactions,
+    users: Tensor,
+    relevant: Histories,
+    seed: int,
+    exclude: Histories | None = None,
 ) -> tuple[Histories | None, str]:
     """Return the candidates of each evaluated user, None for the whole catalogue; and both in words."""
-    if candidates is None:
+    if candidates is None and exclude is None:
         return None, f"all {part.n_items:,} items"
     if isinstance(candidates, int | np.integer):
         n = check_integer("candidates", candidates, 1)
-        unknown = sample_unknown(_all_histories(split).select(users), n, seed)
+        unknown = sample_unknown(_all_histories(split, exclude).select(users), n, seed)
         rows, items = relevant.pairs()
         rows = torch.cat([rows, torch.arange(len(users)).repeat_interleave(n)])
         lists = Histories.from_pairs(rows, torch.cat([items, unknown.flatten()]), len(users), part.n_items)
-        return lists, f"the held-out items and {n:,} others per user, drawn uniformly with seed {seed}"
+        words = f"the held-out items and {n:,} others per user, drawn uniformly with seed {seed}"
+        return lists, words + (", none of them among the excluded pairs" if exclude is not None else "")
+    if exclude is not None:
+        raise DataError("exclude is for drawn candidates: with candidates=99 or another number.")
     lists = _read_candidates(candidates, part).select(users)
     empty = int((lists.lengths() == 0).sum())
     if empty:
@@ -46,12 +54,20 @@ def candidate_lists(
     return lists, f"{len(lists.indices):,} given pairs, {share} held-out items among them"
 
 
-def _all_histories(split: Split) -> Histories:
-    """Return the items of each user in any part of the split, on the CPU."""
+def _all_histories(split: Split, more: Histories | None) -> Histories:
+    """Return the items of each user in any part of the split and in ``more``, on the CPU."""
     parts = (split.train, split.valid, split.test, split.valid_fold_in, split.test_fold_in)
     present = [part for part in parts if part is not None]
     users = torch.from_numpy(np.concatenate([part.users for part in present]))
     items = torch.from_numpy(np.concatenate([part.items for part in present]))
+    if more is not None:
+        if (len(more), more.n_items) != (split.train.n_users, split.train.n_items):
+            raise DataError(
+                f"exclude has {len(more):,} lists of {more.n_items:,} items, and the split has "
+                f"{split.train.n_users:,} users and {split.train.n_items:,} items."
+            )
+        rows, others = more.to("cpu").pairs()
+        users, items = torch.cat([users, rows]), torch.cat([items, others])
     return Histories.from_pairs(users, items, split.train.n_users, split.train.n_items)
 
 
@@ -62,99 +78,6 @@ def rank_lists(score: Scorer, lists: Histories, k: int, batch_size: int | None) 
         for rows in torch.split(torch.arange(len(lists)), _LISTS_AT_ONCE)
     ]
     return torch.cat(ranked)
-
-
-def sample_unknown(known: Histories, n: int, seed: int) -> Tensor:
-    """Draw ``n`` different items per row, uniformly among those that are not in the row's list.
-
-    Drawn on the device of ``known``. Keep it on the CPU, and the same seed gives the same candidates
-    whatever device the model is on.
-
-    Parameters
-    ----------
-    known : Histories, m lists
-    n : int
-        Items per row.
-    seed : int
-
-    Returns
-    -------
-    Tensor of int64, shape (m, n)
-        Ascending in each row.
-
-    Raises
-    ------
-    DataError
-        If fewer than ``n`` items are left for some row.
-
-    Examples
-    --------
-    >>> sample_unknown(Histories.from_lists([[0, 2, 3]], n_items=6), n=3, seed=0)
-    tensor([[1, 4, 5]])
-    """
-    n_free = known.n_items - known.lengths()
-    if len(n_free) and int(n_free.min()) < n:
-        raise DataError(
-            f"candidates={n}: cannot draw {n} unknown items for every user, because one user has only "
-            f"{int(n_free.min())} of the {known.n_items} items left. Use a smaller number."
-        )
-    generator = torch.Generator(device=known.device).manual_seed(seed)
-    drawn = [
-        _free_items(known.select(rows), _distinct_ranks(n_free[rows], n, generator))
-        for rows in torch.split(torch.arange(len(known), device=known.device), _USERS_AT_ONCE)
-    ]
-    return torch.cat(drawn) if drawn else torch.empty(0, n, dtype=torch.int64, device=known.device)
-
-
-def _distinct_ranks(sizes: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw ``n`` different whole numbers below ``sizes[i]`` for each row i, uniformly; ascending in each row.
-
-    Repeated numbers are drawn again until none is left, which is the same as drawing one by one and
-    rejecting what is already there. Where ``n`` is most of the range that would take long, so there the
-    numbers to leave out come from a random order of the whole range.
-    """
-    device = sizes.device
-    ranks = torch.empty(len(sizes), n, dtype=torch.int64, device=device)
-    dense = sizes < 2 * n
-    if bool(dense.any()):
-        small = sizes[dense]
-        keys = torch.rand(len(small), int(small.max()), generator=generator, device=device)
-        keys[torch.arange(keys.shape[1], device=device) >= small[:, None]] = 2.0
-        ranks[dense] = keys.argsort(1)[:, :n]
-    open_rows = (~dense).nonzero().flatten()
-    limit = sizes[open_rows].unsqueeze(1)
-    table = _below(limit.expand(-1, n), generator)
-    while len(open_rows):
-        table = table.sort(1).values
-        repeated = torch.zeros_like(table, dtype=torch.bool)
-        repeated[:, 1:] = table[:, 1:] == table[:, :-1]
-        unfinished = repeated.any(1)
-        ranks[open_rows[~unfinished]] = table[~unfinished]
-        open_rows, table, limit = open_rows[unfinished], table[unfinished], limit[unfinished]
-        again = repeated[unfinished]
-        table[again] = _below(limit.expand(-1, n)[again], generator)
-    return ranks.sort(1).values
-
-
-def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a whole number from 0 to limit - 1 for each limit, uniformly."""
-    # 62 random bits modulo a limit below 2**31: the bias is below 1e-9.
-    bits = torch.randint(2**62, limits.shape, generator=generator, device=limits.device)
-    return bits % limits
-
-
-def _free_items(known: Histories, ranks: Tensor) -> Tensor:
-    """Return the items that come at these ranks when the items of the row's list are left out.
-
-    If the list is h[0] < h[1] < ..., then h[j] - j free items lie below h[j]. So the free item of rank r is
-    r plus the number of j with h[j] - j <= r, which a binary search finds.
-    """
-    rows, items = known.pairs()
-    place = torch.arange(len(rows), device=known.device) - known.indptr[rows]
-    # One search for all rows: adding row * n_items keeps the rows apart and the whole ascending.
-    keys = rows * known.n_items + items - place
-    starts = torch.arange(len(ranks), device=known.device).unsqueeze(1) * known.n_items
-    return ranks + torch.searchsorted(keys, starts + ranks, right=True) - known.indptr[:-1, None]
 
 
 def _padded(lists: Histories) -> Tensor:

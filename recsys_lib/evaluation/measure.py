@@ -69,6 +69,7 @@ def evaluate(
     on: Literal["test", "valid"] = "test",
     metrics: Sequence[str] = DEFAULT_METRICS,
     candidates: Any = None,
+    exclude: Histories | None = None,
     exclude_known: bool = True,
     seed: int = 0,
     batch_size: int | None = None,
@@ -105,6 +106,9 @@ def evaluate(
           miss, so list the held-out items too.
         * An array of item indices, shape (n_users, c): the same, row ``u`` for user index ``u``, ``-1`` for
           none.
+    exclude : Histories, optional
+        Pairs that are not drawn as candidates when ``candidates`` is an int, one list per user. Give it the
+        ``negatives_drawn_`` of a model, and no candidate was a negative of its training.
     exclude_known : bool
         Leave out known items. Explicit candidates are ranked as they are.
     seed : int
@@ -152,7 +156,7 @@ def evaluate(
     users = relevant_of_all.lengths().nonzero().flatten()
     relevant = relevant_of_all.select(users)
     score = _scorer(model, users, fold_in)
-    lists, words = candidate_lists(candidates, split, part, users, relevant, seed)
+    lists, words = candidate_lists(candidates, split, part, users, relevant, seed, exclude)
     known = None
     if lists is None and exclude_known:
         known = split.known(on).histories("cpu").select(users)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from recsys_lib.evaluation.candidates import sample_unknown
 from recsys_lib.histories import Histories
+from recsys_lib.sampling import sample_unknown
 
 
 @pytest.mark.parametrize("n", [1, 5, 20])

@@ -9,8 +9,8 @@ import torch
 from recsys_lib import metrics as m
 from recsys_lib.errors import DataError, NotFittedError, NotSupportedError, UnknownIdError
 from recsys_lib.evaluation import SampledMetricsWarning, evaluate
-from recsys_lib.evaluation.candidates import sample_unknown
 from recsys_lib.interactions import Interactions
+from recsys_lib.sampling import sample_unknown
 from recsys_lib.splits import Split, held_out_users, leave_last_out, random_holdout
 
 # What ann, bob and eve had, then what they chose next. Nobody ever had "fig".

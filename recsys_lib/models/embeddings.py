@@ -1,0 +1,134 @@
+"""Vectors of ids, with any number of categorical features on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, embedding_bag
+
+from recsys_lib.errors import DataError
+from recsys_lib.histories import Histories
+
+
+class IdEmbedding(nn.Module):
+    r"""A vector for each id: its own, plus those of the categories that it belongs to.
+
+    .. math:: v_i = e_i + \sum_{c \in C_i} f_c
+
+    Parameters
+    ----------
+    n : int
+        Number of ids.
+    dim : int
+        Length d of the vectors.
+    categories : Histories, n lists, optional
+        The categories :math:`C_i` of each id; without it an id has only its own vector.
+    init_std : float
+        Standard deviation of all vectors at the start.
+    generator : torch.Generator, optional
+        Draws them.
+
+    Attributes
+    ----------
+    ids : Parameter, shape (n, d)
+        :math:`e_i`.
+    features : Parameter, shape (n_categories, d)
+        :math:`f_c`. Only with categories, as are the buffers ``indptr`` and ``codes`` that hold them.
+    """
+
+    indptr: Tensor
+    codes: Tensor
+
+    def __init__(
+        self,
+        n: int,
+        dim: int,
+        categories: Histories | None = None,
+        *,
+        init_std: float = 0.01,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.ids = nn.Parameter(torch.randn(n, dim, generator=generator) * init_std)
+        self.features: nn.Parameter | None = None
+        if categories is not None:
+            vectors = torch.randn(categories.n_items, dim, generator=generator) * init_std
+            self.features = nn.Parameter(vectors)
+            self.register_buffer("indptr", categories.indptr.clone())
+            self.register_buffer("codes", categories.indices.clone())
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Look up vectors, any shape (...) -> (..., d)."""
+        # With features, all vectors at once: a batch with its negatives often needs most of them anyway.
+        return embedding(index, self.all())
+
+    def all(self) -> Tensor:
+        """Return the vectors of all ids, shape (n, d)."""
+        if self.features is None:
+            return self.ids
+        return self.ids + embedding_bag(self.codes, self.features, self.indptr[:-1], mode="sum")
+
+    def squared_lengths(self) -> Tensor:
+        """Return the squared length of every vector, shape (n,)."""
+        return self.all().square().sum(1)
+
+
+def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str) -> Histories | None:
+    """Number the categories in some columns of a table of features.
+
+    Every distinct value of a column is a category of its own. A text such as ``"Comedy|Drama"`` names two
+    categories. A missing value names none.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        Row ``i`` describes index ``i``.
+    columns : sequence of str
+    whose : str
+        ``"user"`` or ``"item"``, for the error message.
+
+    Returns
+    -------
+    Histories or None
+        The categories of every row, as numbers counted over all columns; None without columns.
+
+    Raises
+    ------
+    DataError
+        If a column is not there.
+
+    Examples
+    --------
+    >>> films = pd.DataFrame({"year": [1995, 1995, None], "genres": ["Crime", "Comedy|Crime", ""]})
+    >>> categories_of(films, ["year", "genres"], "item").to_dense().int().tolist()
+    [[1, 0, 1], [1, 1, 1], [0, 0, 0]]
+    """
+    if not columns:
+        return None
+    here = [] if table is None else list(table.columns)
+    missing = [column for column in columns if column not in here]
+    if table is None or missing:
+        raise DataError(
+            f"{whose}_features asks for {missing or list(columns)}, and the training data has "
+            f"{here or 'no features of a ' + whose}. Attach them with with_features()."
+        )
+    rows, codes, known = [], [], 0
+    for column in columns:
+        values = table[column].reset_index(drop=True).dropna()
+        if not pd.api.types.is_numeric_dtype(values):
+            values = values.astype(str).str.split("|").explode()
+            values = values[values != ""]
+        numbers, names = pd.factorize(values, sort=True)
+        rows.append(values.index.to_numpy())
+        codes.append(numbers + known)
+        known += len(names)
+    return Histories.from_pairs(
+        torch.from_numpy(np.concatenate(rows).astype(np.int64)),
+        torch.from_numpy(np.concatenate(codes).astype(np.int64)),
+        len(table),
+        known,
+    )

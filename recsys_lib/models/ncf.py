@@ -1,0 +1,238 @@
+"""Neural collaborative filtering: GMF, MLP, and NeuMF, which joins the two (He et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+
+from recsys_lib._validation import check_integer, check_number
+from recsys_lib.histories import Histories
+from recsys_lib.interactions import Interactions
+from recsys_lib.models.embeddings import IdEmbedding
+from recsys_lib.models.pair_nets import GMFNet, MLPNet, NeuMFNet, PairNet
+from recsys_lib.models.sampled import SampledRecommender
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class _NCF(SampledRecommender):
+    factors: int = 8
+
+    def _check(self) -> None:
+        super()._check()
+        check_integer("factors", self.factors, 1)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GMF(_NCF):
+    r"""Generalised matrix factorization: a dot product with a learned weight for each factor.
+
+    .. math:: s_{ui} = h^\top (p_u \odot q_i) + b
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    negatives, sampler, loss, ...
+        See :class:`recsys_lib.models.sampled.SampledRecommender`.
+    epochs, batch_size, learning_rate, schedule, patience, ...
+        See :class:`recsys_lib.models.gradient.GradientRecommender`.
+
+    References
+    ----------
+    X. He, L. Liao, H. Zhang, L. Nie, X. Hu and T.-S. Chua (2017), "Neural collaborative filtering", WWW.
+
+    Examples
+    --------
+    >>> from recsys_lib import Interactions
+    >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
+    >>> model = GMF(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model.recommend(["f"], k=1)["item"].tolist()
+    ['j']
+    """
+
+    def _make_net(
+        self,
+        n_users: int,
+        n_items: int,
+        user_categories: Histories | None,
+        item_categories: Histories | None,
+        generator: torch.Generator,
+    ) -> GMFNet:
+        return GMFNet(
+            IdEmbedding(n_users, self.factors, user_categories, init_std=self.init_std, generator=generator),
+            IdEmbedding(n_items, self.factors, item_categories, init_std=self.init_std, generator=generator),
+            generator=generator,
+        )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MLP(_NCF):
+    r"""A multilayer perceptron in place of the dot product.
+
+    Parameters
+    ----------
+    factors : int
+        Size d of the last hidden layer.
+    layers : int
+        Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three. The vectors
+        of users and items are half as long as the first layer is wide.
+    dropout : float
+        Share of the outputs of each hidden layer that is dropped in training.
+    negatives, sampler, loss, ...
+        See :class:`recsys_lib.models.sampled.SampledRecommender`.
+    epochs, batch_size, learning_rate, schedule, patience, ...
+        See :class:`recsys_lib.models.gradient.GradientRecommender`.
+
+    References
+    ----------
+    X. He, L. Liao, H. Zhang, L. Nie, X. Hu and T.-S. Chua (2017), "Neural collaborative filtering", WWW.
+
+    Examples
+    --------
+    >>> from recsys_lib import Interactions
+    >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
+    >>> model = MLP(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model.recommend(["f"], k=1)["item"].tolist()
+    ['j']
+    """
+
+    layers: int = 3
+    dropout: float = 0.0
+
+    def _check(self) -> None:
+        super()._check()
+        check_integer("layers", self.layers, 0, 16)
+        check_number("dropout", self.dropout, 0, 1, open_high=True)
+
+    def _make_net(
+        self,
+        n_users: int,
+        n_items: int,
+        user_categories: Histories | None,
+        item_categories: Histories | None,
+        generator: torch.Generator,
+    ) -> PairNet:
+        return self._make_mlp(n_users, n_items, user_categories, item_categories, generator)
+
+    def _make_mlp(
+        self,
+        n_users: int,
+        n_items: int,
+        user_categories: Histories | None,
+        item_categories: Histories | None,
+        generator: torch.Generator,
+    ) -> MLPNet:
+        widths = [self.factors * 2**step for step in reversed(range(self.layers))]
+        dim = max(1, widths[0] // 2) if widths else self.factors
+        return MLPNet(
+            IdEmbedding(n_users, dim, user_categories, init_std=self.init_std, generator=generator),
+            IdEmbedding(n_items, dim, item_categories, init_std=self.init_std, generator=generator),
+            widths,
+            dropout=self.dropout,
+            generator=generator,
+        )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NeuMF(MLP):
+    r"""Neural matrix factorization: GMF and an MLP side by side, with vectors of their own.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors of the GMF part, and size of the last hidden layer of the MLP part.
+    layers, dropout
+        Of the MLP part: see :class:`MLP`.
+    pretrain_epochs : int
+        First train a GMF and an MLP for so many epochs, and start from both of them; 0 starts at random.
+    pretrain_learning_rate : float
+        For these two, which are trained with Adam.
+    pretrain_alpha : float
+        Weight of GMF in the start; the MLP has the rest.
+    negatives, sampler, loss, ...
+        See :class:`recsys_lib.models.sampled.SampledRecommender`.
+    epochs, batch_size, learning_rate, optimizer, schedule, patience, ...
+        See :class:`recsys_lib.models.gradient.GradientRecommender`. With pre-training they are those of the
+        fine-tuning, for which He et al. (2017) use ``optimizer="sgd"``.
+
+    Attributes
+    ----------
+    pretraining_history_ : DataFrame
+        What ``history_`` would be for the two, below each other, with a column ``model``; after
+        pre-training only.
+
+    References
+    ----------
+    X. He, L. Liao, H. Zhang, L. Nie, X. Hu and T.-S. Chua (2017), "Neural collaborative filtering", WWW.
+
+    Examples
+    --------
+    >>> from recsys_lib import Interactions
+    >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
+    >>> model = NeuMF(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model.recommend(["f"], k=1)["item"].tolist()
+    ['j']
+    """
+
+    pretrain_epochs: int = 0
+    pretrain_learning_rate: float = 1e-3
+    pretrain_alpha: float = 0.5
+
+    def _check(self) -> None:
+        super()._check()
+        check_integer("pretrain_epochs", self.pretrain_epochs, 0)
+        check_number("pretrain_learning_rate", self.pretrain_learning_rate, 0, open_low=True)
+        check_number("pretrain_alpha", self.pretrain_alpha, 0, 1)
+
+    def _make_net(
+        self,
+        n_users: int,
+        n_items: int,
+        user_categories: Histories | None,
+        item_categories: Histories | None,
+        generator: torch.Generator,
+    ) -> PairNet:
+        def vectors(n: int, categories: Histories | None) -> IdEmbedding:
+            return IdEmbedding(n, self.factors, categories, init_std=self.init_std, generator=generator)
+
+        gmf = GMFNet(
+            vectors(n_users, user_categories),
+            vectors(n_items, item_categories),
+            bias=False,
+            generator=generator,
+        )
+        mlp = self._make_mlp(n_users, n_items, user_categories, item_categories, generator)
+        net = NeuMFNet(gmf, mlp)
+        if self._pretrained is not None:
+            net.start_from(*self._pretrained, alpha=self.pretrain_alpha)
+        return net
+
+    # The two trained nets, while the network is made from them.
+    _pretrained: ClassVar[tuple[Any, Any] | None] = None
+
+    def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
+        checkpoint, resume = options.get("checkpoint"), options.get("resume", False)
+        goes_on = resume and checkpoint is not None and Path(checkpoint).exists()
+        if self.pretrain_epochs and not goes_on:
+            parts = [self._part(family).fit(train, valid) for family in (GMF, MLP)]
+            self.pretraining_history_ = pd.concat(
+                [part.history_.assign(model=part.name) for part in parts], ignore_index=True
+            )
+            self.__dict__["_pretrained"] = (parts[0].net_.cpu(), parts[1].net_.cpu())
+        super()._fit(train, valid, **options)
+        self.__dict__.pop("_pretrained", None)
+
+    def _part(self, family: type[GMF] | type[MLP]) -> GMF | MLP:
+        """Make one of the two models to be pre-trained."""
+        changed = {
+            "epochs": self.pretrain_epochs,
+            "learning_rate": self.pretrain_learning_rate,
+            "optimizer": "adam",
+            "record_negatives": False,
+        }
+        same = {f.name: getattr(self, f.name) for f in fields(family)}
+        return family(**(same | changed))

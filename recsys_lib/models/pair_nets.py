@@ -1,0 +1,288 @@
+"""Networks that score pairs of a user and an item: plain modules that return logits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear, relu
+
+from recsys_lib.models.embeddings import IdEmbedding
+
+# Numbers in one layer's output for the catalogue: bounds the memory of scoring it.
+_NUMBERS = 2**23
+
+
+class PairNet(nn.Module):
+    """A network that scores pairs of users and items. It returns logits."""
+
+    @abstractmethod
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs: users of shape (b,) with items of shape (b,) or (b, m) -> the shape of ``items``."""
+
+    @abstractmethod
+    def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score all items, or those given, for each user, (b,) and (m,) -> (b, m)."""
+
+    @abstractmethod
+    def penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the mean squared length of the vectors of pairs, (b,) and (b, m) -> scalar."""
+
+    @abstractmethod
+    def item_vectors(self) -> Tensor:
+        """Return a vector for every item, shape (n_items, d)."""
+
+
+class DotProductNet(PairNet):
+    r"""A dot product of two vectors, and two biases.
+
+    .. math:: s_{ui} = b_u + b_i + p_u^\top q_i
+
+    Parameters
+    ----------
+    user, item : IdEmbedding
+        The vectors :math:`p_u` and :math:`q_i`, equally long.
+    """
+
+    def __init__(self, user: IdEmbedding, item: IdEmbedding) -> None:
+        super().__init__()
+        self.user, self.item = user, item
+        self.user_bias = nn.Parameter(torch.zeros(len(user.ids)))
+        self.item_bias = nn.Parameter(torch.zeros(len(item.ids)))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        p, q = self.user(users), self.item(items)
+        user_bias = embedding(users, self.user_bias[:, None])[:, 0]
+        item_bias = embedding(items, self.item_bias[:, None])[..., 0]
+        if items.ndim == 1:
+            return user_bias + item_bias + (p * q).sum(1)
+        return user_bias[:, None] + item_bias + (q @ p[:, :, None])[..., 0]
+
+    def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score all items, or those given, for each user -> (b, m): one matrix product."""
+        q = self.item.all() if items is None else self.item(items)
+        item_bias = self.item_bias if items is None else self.item_bias[items]
+        return torch.addmm(self.user_bias[users, None] + item_bias, self.user(users), q.T)
+
+    def penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the mean squared length of the vectors and biases in pairs -> scalar."""
+        of_users = self.user.squared_lengths() + self.user_bias.square()
+        of_items = self.item.squared_lengths() + self.item_bias.square()
+        return of_users[users].mean() + of_items[items].mean()
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors of all items, shape (n_items, d)."""
+        return self.item.all()
+
+
+class GMFNet(PairNet):
+    r"""Generalised matrix factorization: a dot product with a learned weight for each factor.
+
+    .. math:: s_{ui} = h^\top (p_u \odot q_i) + b
+
+    Equation 9 of He et al. (2017), before the sigmoid.
+
+    Parameters
+    ----------
+    user, item : IdEmbedding
+        The vectors :math:`p_u` and :math:`q_i`, equally long.
+    bias : bool
+        Learn :math:`b`.
+    generator : torch.Generator, optional
+        Draws the weights.
+    """
+
+    def __init__(
+        self,
+        user: IdEmbedding,
+        item: IdEmbedding,
+        *,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.user, self.item = user, item
+        self.output = _linear(user.ids.shape[1], 1, generator, bias=bias)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        weighted, q = self.user(users) * self.output.weight, self.item(items)
+        logits = (weighted * q).sum(1) if items.ndim == 1 else (q @ weighted[:, :, None])[..., 0]
+        return logits if self.output.bias is None else logits + self.output.bias
+
+    def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score all items, or those given, for each user -> (b, m): one matrix product."""
+        q = self.item.all() if items is None else self.item(items)
+        return linear(self.user(users) * self.output.weight, q) + (
+            0.0 if self.output.bias is None else self.output.bias
+        )
+
+    def penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the mean squared length of the vectors in pairs -> scalar."""
+        return _mean_squared_length(self.user, self.item, users, items)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors of all items, shape (n_items, d)."""
+        return self.item.all()
+
+
+class MLPNet(PairNet):
+    r"""A multilayer perceptron on the two vectors laid end to end.
+
+    .. math::
+        z_1 = \mathrm{ReLU}(W_1 [p_u; q_i] + b_1), \quad z_l = \mathrm{ReLU}(W_l z_{l-1} + b_l), \quad
+        s_{ui} = h^\top z_L + b
+
+    Equation 10 of He et al. (2017), before the sigmoid.
+
+    The first layer is linear in each of the two vectors. So it is computed once for a user and once for an
+    item, and added up for each pair: the same numbers for a fraction of the work.
+
+    Parameters
+    ----------
+    user, item : IdEmbedding
+        The vectors :math:`p_u` and :math:`q_i`; they need not be equally long.
+    widths : sequence of int
+        Sizes of the hidden layers; none makes the score a sum of a user's and an item's number.
+    dropout : float
+        Share of the outputs of each hidden layer that is dropped in training.
+    generator : torch.Generator, optional
+        Draws the weights.
+    """
+
+    def __init__(
+        self,
+        user: IdEmbedding,
+        item: IdEmbedding,
+        widths: Sequence[int],
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.user, self.item = user, item
+        sizes = [user.ids.shape[1] + item.ids.shape[1], *widths]
+        self.hidden = nn.ModuleList(_linear(before, after, generator) for before, after in pairwise(sizes))
+        self.dropout = nn.Dropout(dropout)
+        self.output = _linear(sizes[-1], 1, generator)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        from_user = self._from_users(users)
+        if items.numel() > len(self.item.ids):
+            from_item = embedding(items, self._from_items(self.item.all()))
+        else:
+            from_item = self._from_items(self.item(items))
+        if items.ndim > 1:
+            from_user = from_user.unsqueeze(1)
+        return self._rest(from_user + from_item)
+
+    def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score all items, or those given, for each user -> (b, m), in pieces of bounded size."""
+        from_items = self._from_items(self.item.all() if items is None else self.item(items))
+        size = max(1, _NUMBERS // max(1, from_items.numel()))
+        parts = [
+            self._rest(from_user.unsqueeze(1) + from_items)
+            for from_user in self._from_users(users).split(size)
+        ]
+        return torch.cat(parts)
+
+    def _first(self) -> nn.Linear:
+        layer = self.hidden[0] if len(self.hidden) else self.output
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def _from_users(self, users: Tensor) -> Tensor:
+        first, width = self._first(), self.user.ids.shape[1]
+        return linear(self.user(users), first.weight[:, :width], first.bias)
+
+    def _from_items(self, vectors: Tensor) -> Tensor:
+        return linear(vectors, self._first().weight[:, self.user.ids.shape[1] :])
+
+    def _rest(self, z: Tensor) -> Tensor:
+        """Go on from the first layer's sums, (..., width) -> (...)."""
+        if not len(self.hidden):
+            return z[..., 0]
+        # In place: the sum is nobody else's, and it is the largest tensor of a step.
+        z = self.dropout(z.relu_())
+        for layer in self.hidden[1:]:
+            z = self.dropout(relu(layer(z)))
+        logits: Tensor = self.output(z)[..., 0]
+        return logits
+
+    def penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the mean squared length of the vectors in pairs -> scalar."""
+        return _mean_squared_length(self.user, self.item, users, items)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors of all items, shape (n_items, d)."""
+        return self.item.all()
+
+
+class NeuMFNet(PairNet):
+    r"""Neural matrix factorization: the logits of GMF and of an MLP, added up.
+
+    .. math:: s_{ui} = h^\top \begin{bmatrix} p_u \odot q_i \\ z_L \end{bmatrix} + b
+
+    Equation 12 of He et al. (2017), before the sigmoid. A layer on two vectors laid end to end is the sum
+    of a layer on each, so the net consists of the other two, each with vectors of its own.
+
+    Parameters
+    ----------
+    gmf : GMFNet
+        Without a bias: one is enough.
+    mlp : MLPNet
+    """
+
+    def __init__(self, gmf: GMFNet, mlp: MLPNet) -> None:
+        super().__init__()
+        self.gmf, self.mlp = gmf, mlp
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        logits: Tensor = self.gmf(users, items) + self.mlp(users, items)
+        return logits
+
+    def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score all items, or those given, for each user -> (b, m)."""
+        return self.gmf.catalogue(users, items) + self.mlp.catalogue(users, items)
+
+    def penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the mean squared length of the vectors in pairs, of both parts -> scalar."""
+        return self.gmf.penalty(users, items) + self.mlp.penalty(users, items)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors of all items in both parts, shape (n_items, d)."""
+        return torch.cat([self.gmf.item_vectors(), self.mlp.item_vectors()], dim=1)
+
+    @torch.no_grad()
+    def start_from(self, gmf: GMFNet, mlp: MLPNet, alpha: float = 0.5) -> None:
+        r"""Take over two trained nets: their output layers are weighted with alpha and 1 - alpha.
+
+        Equation 13 of He et al. (2017), for the bias too. The net then returns the weighted mean of the
+        logits of the two.
+        """
+        own = self.gmf.state_dict()
+        self.gmf.load_state_dict({key: value for key, value in gmf.state_dict().items() if key in own})
+        self.mlp.load_state_dict(mlp.state_dict())
+        self.gmf.output.weight.mul_(alpha)
+        self.mlp.output.weight.mul_(1 - alpha)
+        bias = 0.0 if gmf.output.bias is None else alpha * gmf.output.bias
+        self.mlp.output.bias.copy_((1 - alpha) * mlp.output.bias + bias)
+
+
+def _linear(before: int, after: int, generator: torch.Generator | None, bias: bool = True) -> nn.Linear:
+    # Made without its own initialisation, which would draw from PyTorch's global generator.
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, before, after, bias=bias)
+    nn.init.xavier_normal_(layer.weight, generator=generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _mean_squared_length(user: IdEmbedding, item: IdEmbedding, users: Tensor, items: Tensor) -> Tensor:
+    return user.squared_lengths()[users].mean() + item.squared_lengths()[items].mean()
