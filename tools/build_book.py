@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tools.layout import (
     write_record,
 )
 from tools.postprocess import for_the_page
+from tools.without_running import missing_packages, without_running
 
 DATASETS = ("ml-100k",)
 # jupyter-book has no `python -m`, and scripts of .venv/bin break where their path is too long
@@ -72,6 +74,17 @@ def execute_chapter(
         stays until this one has run to its end.
     """
     fingerprint = chapter_fingerprint(chapter, layout, parameters)
+    target = chapter.notebook(layout.executed)
+    source = nbformat.read(chapter.notebook(layout.root), as_version=4)
+    missing = missing_packages(source)
+    if missing:
+        say(f"SKIPPED   {chapter.name}: {', '.join(missing)} is not installed; its page says so")
+        write_atomically(target, nbformat.writes(without_running(source, missing)))
+        write_record(
+            chapter.record(layout.executed),
+            {"fingerprint": fingerprint, "seconds": None, "cores": 0, "parameters": dict(parameters)},
+        )
+        return None
     partial = layout.partial / f"{chapter.name}.ipynb"
     say(f"running   {chapter.name}" + "".join(f" {k}={v}" for k, v in parameters.items()))
     start = time.perf_counter()
@@ -81,7 +94,6 @@ def execute_chapter(
         where = [f"  what ran is kept in {partial}"] if partial.is_file() else []
         where.append(f"  full messages: {partial.with_suffix('.log')}")
         return "\n".join([f"FAILED    {chapter.name}", execute.failure_report(partial), *where])
-    target = chapter.notebook(layout.executed)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial, target)
     partial.with_suffix(".log").unlink(missing_ok=True)
@@ -145,6 +157,8 @@ def staged_config(layout: Layout) -> bytes:
         for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
             config["html"][button] = True
         config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+    # the reference of a part of the library whose package cannot be installed here
+    options["autodoc_mock_imports"] = [name for name in ("mxnet",) if find_spec(name) is None]
     config["sphinx"]["local_extensions"] = {"book_sphinx": str(layout.root / "tools")}
     text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     return text.encode()

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from tools.layout import Chapter, Layout
+from tools.without_running import missing_packages
 
 # The parts of the tools that decide what an executed notebook holds. The others may change without a new run.
-EXECUTION_TOOLS = ("tools/execute.py",)
+EXECUTION_TOOLS = ("tools/execute.py", "tools/without_running.py")
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -55,6 +58,7 @@ def chapter_fingerprint(chapter: Chapter, layout: Layout, parameters: Mapping[st
         "environment": environment_fingerprint(layout),
         "tools": hash_files([layout.root / name for name in EXECUTION_TOOLS], layout.root),
         "parameters": dict(parameters),
+        "missing": missing_packages(nbformat.read(chapter.notebook(layout.root), as_version=4)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

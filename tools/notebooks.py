@@ -57,7 +57,7 @@ def _metadata_problems(notebook: Any) -> Iterator[str]:
         yield f"kernelspec must be {KERNEL}"
     if dict(notebook.metadata.get("language_info", {})) != LANGUAGE:
         yield f"language_info must be {LANGUAGE}: versions would change with every machine"
-    extra = sorted(set(notebook.metadata) - {"kernelspec", "language_info"})
+    extra = sorted(set(notebook.metadata) - {"kernelspec", "language_info", "requires"})
     if extra:
         yield f"metadata has keys of a run or an editor: {', '.join(extra)}"
 
@@ -105,12 +105,14 @@ def problems(path: Path) -> list[str]:
 
 def cleaned(notebook: Any) -> Any:
     """The notebook without outputs, counts and the metadata of runs and editors; ids stay as they are."""
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})
+    requires = {key: notebook.metadata[key] for key in ("requires",) if notebook.metadata.get(key)}
+    kept = {"kernelspec": KERNEL, "language_info": LANGUAGE, **requires}
+    notebook.metadata = nbformat.from_dict(kept)
     notebook.nbformat_minor = max(5, notebook.nbformat_minor)
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     for number, cell in enumerate(notebook.cells, start=1):
-        kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
-        cell.metadata = nbformat.from_dict(kept)
+        of_cell = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
+        cell.metadata = nbformat.from_dict(of_cell)
         cell.setdefault("id", f"cell-{number}")
         cell.pop("attachments", None)
         if cell.cell_type == "code":

@@ -22,10 +22,14 @@ def run_time_text(seconds: float, cores: int) -> str:
     return f"Run time on this machine: {words} ({cores} CPU core{'' if cores == 1 else 's'})"
 
 
-def for_the_page(notebook: Any, *, seconds: float, cores: int) -> Any:
-    """A copy of an executed notebook without papermill's traces and with its run time filled in."""
+def for_the_page(notebook: Any, *, seconds: float | None, cores: int) -> Any:
+    """A copy of an executed notebook without papermill's traces and with its run time filled in.
+
+    A notebook that was not run, for want of a package, has no ``seconds``.
+    """
     page = copy.deepcopy(notebook)
     page.metadata.pop("papermill", None)
+    page.metadata.pop("requires", None)
     for cell in page.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
@@ -38,5 +42,6 @@ def for_the_page(notebook: Any, *, seconds: float, cores: int) -> Any:
             cell.metadata.pop("tags", None)
     first = next((cell for cell in page.cells if cell.cell_type == "markdown"), None)
     if first is not None:
-        first.source = RUN_TIME.sub(run_time_text(seconds, cores), first.source)
+        words = "Not run on this machine" if seconds is None else run_time_text(seconds, cores)
+        first.source = RUN_TIME.sub(words, first.source)
     return page

@@ -263,3 +263,32 @@ def test_the_sphinx_extension_knows_names_by_import():
     assert named("recsys_lib.interactions.Interactions.compact") == Interactions.compact
     assert named("recsys_lib.nothing.at.all") is None
     assert named("no_such_package.thing") is None
+
+
+def test_a_chapter_whose_package_is_missing_is_shown_without_running(layout):
+    path = CHAPTER.notebook(layout.root)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["requires"] = ["no_such_package"]
+    notebook.cells.append(v4.new_markdown_cell("It took {glue:text}`a_time:.1f` s.", id="text"))
+    nbformat.write(notebook, path)
+    assert build_book.execute_chapter(CHAPTER, layout, {}) is None
+    assert build_book.is_executed(CHAPTER, layout, {})
+    record = read_record(CHAPTER.record(layout.executed))
+    assert record["seconds"] is None
+    page = for_the_page(nbformat.read(CHAPTER.notebook(layout.executed), as_version=4), seconds=None, cores=0)
+    assert "Not run on this machine" in page.cells[0].source
+    assert "no_such_package" in page.cells[1].source
+    assert page.cells[-1].source == "It took (not run) s."
+    assert not any(cell.get("outputs") for cell in page.cells)
+    # Once the package is there, the chapter is run.
+    notebook.metadata["requires"] = ["json"]
+    nbformat.write(notebook, path)
+    assert not build_book.is_executed(CHAPTER, layout, {})
+
+
+def test_packages_that_are_there_are_not_mocked(layout, monkeypatch):
+    # MXNet is optional: its reference is made from the source alone where it cannot be installed.
+    for found, mocked in ((object(), []), (None, ["mxnet"])):
+        monkeypatch.setattr(build_book, "find_spec", lambda name, found=found: found)
+        config = yaml.safe_load(build_book.staged_config(layout))
+        assert config["sphinx"]["config"]["autodoc_mock_imports"] == mocked
