@@ -239,6 +239,8 @@ def sampled_softmax(
     >>> sampled_softmax(torch.zeros(1), torch.zeros(1, 1))
     tensor(0.6931)
     """
+    if (log_q_positive is None) != (log_q_negative is None):
+        raise DataError("log_q_positive and log_q_negative go together: give both or none.")
     if log_q_positive is not None and log_q_negative is not None:
         positive, negative = positive - log_q_positive, negative - log_q_negative
     logits = torch.cat([positive.unsqueeze(1), negative], dim=1)
@@ -252,7 +254,7 @@ def in_batch_softmax(
 
     The positives of the other rows serve as negatives, so that nothing has to be drawn. Popular items are
     then negatives more often, in proportion to how often they occur. Subtracting :math:`\log q` from the
-    logits makes up for that (Yi et al. 2019, equation 3).
+    logits makes up for that (Yi et al. 2019, section 3).
 
     Parameters
     ----------

@@ -22,6 +22,10 @@ from recsys_lib.histories import Histories
 __all__ = ["rank_candidates", "rank_catalogue", "score_batches", "score_candidates", "top_k"]
 
 Scorer = Callable[[Tensor], Tensor]
+# Scores a few items for each of a batch of users, shapes (b,) and (b, c) -> (b, c).
+PairScorer = Callable[[Tensor, Tensor], Tensor]
+# Pairs scored at once: bounds what a network computes on the way.
+_PAIRS = 2**16
 
 # A block of scores of this size stays in the cache of a CPU, and is not given back to the operating system
 # after every batch: with 128 MB blocks, page faults cost more than the matrix product (measured).
@@ -151,7 +155,12 @@ def rank_catalogue(
 
 
 def score_candidates(
-    score: Scorer, users: Tensor, candidates: Tensor, *, batch_size: int | None = None
+    score: Scorer,
+    users: Tensor,
+    candidates: Tensor,
+    *,
+    pairs: PairScorer | None = None,
+    batch_size: int | None = None,
 ) -> Tensor:
     """Score a few given items for each user.
 
@@ -161,6 +170,9 @@ def score_candidates(
         As in :func:`rank_catalogue`.
     candidates : Tensor of int64, shape (n, c)
         Item indices, ``-1`` where there is none.
+    pairs : callable, optional
+        ``pairs(users, items)``, shapes (b,) and (b, c) -> (b, c), for models that can score a few items
+        faster than the catalogue. It is given only items of the catalogue.
 
     Returns
     -------
@@ -178,6 +190,16 @@ def score_candidates(
         )
     result: Tensor | None = None
     done = 0
+    if pairs is not None and len(users):
+        size = batch_size or max(1, _PAIRS // max(1, candidates.shape[1]))
+        parts = []
+        for batch, rows in zip(users.split(size), candidates.split(size), strict=True):
+            with torch.inference_mode():
+                block = pairs(batch, rows.clamp(min=0))
+                block = block.masked_fill(rows.to(block.device) < 0, -torch.inf)
+                _refuse_nan(block.isnan().any(1), batch)
+            parts.append(block)
+        return torch.cat(parts)
     for batch, scores in score_batches(score, users, None, batch_size):
         if result is None:
             candidates = candidates.to(scores.device)
@@ -193,7 +215,13 @@ def score_candidates(
 
 
 def rank_candidates(
-    score: Scorer, users: Tensor, candidates: Tensor, k: int, *, batch_size: int | None = None
+    score: Scorer,
+    users: Tensor,
+    candidates: Tensor,
+    k: int,
+    *,
+    pairs: PairScorer | None = None,
+    batch_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the best ``k`` of a few given items for each user, best first.
 
@@ -215,7 +243,7 @@ def rank_candidates(
         # Ascending items make the lower column the lower item, which is how top_k breaks ties.
         candidates = candidates.sort(1).values
         candidates[:, 1:].masked_fill_(candidates[:, 1:] == candidates[:, :-1], -1)
-    scores = score_candidates(score, users, candidates, batch_size=batch_size)
+    scores = score_candidates(score, users, candidates, pairs=pairs, batch_size=batch_size)
     candidates = candidates.to(scores.device)
     found = torch.full((len(users), k), -1, dtype=torch.int64, device=scores.device)
     best = torch.full((len(users), k), -torch.inf, dtype=scores.dtype, device=scores.device)

@@ -20,7 +20,7 @@ from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
-__all__ = ["NegativeSampler", "hardest", "sample_unknown"]
+__all__ = ["NegativeSampler", "hardest", "met_by", "sample_unknown"]
 
 # Users that are drawn for at once. Part of the meaning of a seed: another number gives other candidates.
 _USERS_AT_ONCE = 4096
@@ -38,15 +38,17 @@ class NegativeSampler:
     Nothing is drawn and thrown away. Lay the weights of all items end to end; the items of a user's history
     are gaps in that line. A point is drawn on what is left of the line, and a binary search says how much
     gap lies before it. So the cost does not depend on how much of the catalogue a user has met, and no
-    number travels from the device to the host.
+    number travels from the device to the host. The users are gone through in ascending order, in which the
+    search finds most of what it reads in the cache: several thousand users at once are drawn for two to
+    three times as fast as a few.
 
     Parameters
     ----------
     seen : Histories
         The items of each user, on the device where the drawing shall happen.
     alpha : float
-        Exponent of the popularity, from 0 (uniform) to 1 (in proportion to the popularity). Above 0, an item
-        that nobody has keeps a tiny chance.
+        Exponent of the popularity, at least 0: 0 is uniform, 1 in proportion to the popularity. Above 0, an
+        item that nobody has keeps a tiny chance.
     record : bool
         Remember everything that is drawn, for :attr:`drawn`. Costs one byte for each pair of user and item.
 
@@ -75,9 +77,10 @@ class NegativeSampler:
         self._gaps, self._first_gap = gaps, gaps[seen.indptr[:-1]]
         self._free = self._total - (gaps[seen.indptr[1:]] - self._first_gap)
         if len(seen) and int(self._free.min()) < 1:
+            full = (self._free < 1).nonzero().flatten().tolist()
             raise DataError(
-                f"cannot draw negatives: a user has met all {seen.n_items:,} items of the catalogue. "
-                "Leave such users out of the training data."
+                f"cannot draw negatives: user index {full[0]}{_and_more(full)} met all {seen.n_items:,} "
+                "items of the catalogue. Leave such users out of the training data."
             )
         # Where each gap lies on the user's line without gaps. Adding row * total keeps the users apart and
         # the whole ascending, so that one search serves all of them.
@@ -103,15 +106,17 @@ class NegativeSampler:
         Tensor of int64, shape (b, n)
             Item indices.
         """
-        check_integer("n", n, 1)
-        points = below(self._free[users].unsqueeze(1).expand(-1, n), generator)
-        gap = torch.searchsorted(self._keys, points + (users * self._total).unsqueeze(1), right=True)
-        points = points + self._gaps[gap] - self._first_gap[users].unsqueeze(1)
+        n = check_integer("n", n, 1)
+        ascending, places = users.sort(stable=True)
+        rows = ascending.unsqueeze(1)
+        points = _below(self._free[rows].expand(-1, n), generator)
+        gap = torch.searchsorted(self._keys, points + rows * self._total, right=True)
+        points += self._gaps[gap] - self._first_gap[rows]
         # With equal weights of one unit a point is an item.
         items = points if self.alpha == 0 else torch.searchsorted(self._ends, points, right=True)
         if self._drawn is not None:
-            self._drawn[users.unsqueeze(1).expand_as(items), items] = True
-        return items
+            self._drawn[rows, items] = True
+        return torch.empty_like(items).index_copy_(0, places, items)
 
     def log_probability(self, items: Tensor) -> Tensor:
         """Return the log of each item's share of all weights; the shape of ``items``.
@@ -133,11 +138,53 @@ class NegativeSampler:
 def _integer_weights(counts: Tensor, alpha: float, n_users: int) -> Tensor:
     if alpha == 0:
         return torch.ones_like(counts)
-    weights = counts.cpu().double().pow(alpha)
+    # On the CPU, because not every device has double precision. The most popular item weighs 1 for any alpha.
+    shares = counts.cpu().double()
+    weights = (shares / shares.max().clamp(min=1)).pow(alpha) if len(shares) else shares
     # user * total must fit into 63 bits.
     total = min(_RESOLUTION, 2**62 // max(1, n_users))
-    units = (weights * (total / weights.sum().clamp(min=1e-300))).round().long().clamp(min=1)
+    units = (weights * (total / weights.sum().clamp(min=1))).round().long().clamp(min=1)
     return units.to(counts.device)
+
+
+def _and_more(indices: list[int]) -> str:
+    more = len(indices) - 1
+    return f" and {more:,} more have" if more else " has"
+
+
+def met_by(seen: Histories, users: Tensor, items: Tensor) -> Tensor:
+    """Tell which of some items each of some users has met: a question for every pair.
+
+    Parameters
+    ----------
+    seen : Histories
+        The items of each user.
+    users : Tensor of int64, shape (b,)
+    items : Tensor of int64, shape (c,)
+        An item may be there several times.
+
+    Returns
+    -------
+    Tensor of bool, shape (b, c)
+
+    Examples
+    --------
+    >>> seen = Histories.from_lists([[0, 2], [1]], n_items=3)
+    >>> met_by(seen, torch.tensor([1, 0]), torch.tensor([2, 1, 2]))
+    tensor([[False,  True, False],
+            [ True, False,  True]])
+    """
+    if seen.device.type != "cpu":
+        # A search for each pair is much work, but the host has to wait for none of it.
+        shape = len(users), len(items)
+        return seen.contains(users.unsqueeze(1).expand(shape), items.expand(shape))
+    # Each item is given one of its columns; what is not among the items goes to a column at the end.
+    column = torch.full((seen.n_items,), len(items))
+    column[items] = torch.arange(len(items))
+    rows, met = seen.select(users).pairs()
+    table = torch.zeros(len(users), len(items) + 1, dtype=torch.bool)
+    table[rows, column[met]] = True
+    return table[:, column[items]]
 
 
 def hardest(candidates: Tensor, scores: Tensor, n: int) -> Tensor:
@@ -162,6 +209,7 @@ def hardest(candidates: Tensor, scores: Tensor, n: int) -> Tensor:
     >>> hardest(torch.tensor([[7, 8, 9]]), torch.tensor([[0.1, 0.9, 0.5]]), n=2)
     tensor([[8, 9]])
     """
+    check_integer("n", n, 1, candidates.shape[1])
     return candidates.gather(1, scores.topk(n, dim=1).indices)
 
 
@@ -224,7 +272,7 @@ def _distinct_ranks(sizes: Tensor, n: int, generator: torch.Generator) -> Tensor
         ranks[dense] = keys.argsort(1)[:, :n]
     open_rows = (~dense).nonzero().flatten()
     limit = sizes[open_rows].unsqueeze(1)
-    table = below(limit.expand(-1, n), generator)
+    table = _below(limit.expand(-1, n), generator)
     while len(open_rows):
         table = table.sort(1).values
         repeated = torch.zeros_like(table, dtype=torch.bool)
@@ -233,13 +281,13 @@ def _distinct_ranks(sizes: Tensor, n: int, generator: torch.Generator) -> Tensor
         ranks[open_rows[~unfinished]] = table[~unfinished]
         open_rows, table, limit = open_rows[unfinished], table[unfinished], limit[unfinished]
         again = repeated[unfinished]
-        table[again] = below(limit.expand(-1, n)[again], generator)
+        table[again] = _below(limit.expand(-1, n)[again], generator)
     return ranks.sort(1).values
 
 
-def below(limits: Tensor, generator: torch.Generator) -> Tensor:
+def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
     """Draw a whole number from 0 to limit - 1 for each limit, uniformly."""
-    # 62 random bits modulo a limit below 2**31: the bias is below 1e-9.
+    # 62 random bits modulo a limit below 2**41: no number is favoured by more than one part in a million.
     bits = torch.randint(2**62, limits.shape, generator=generator, device=limits.device)
     return bits % limits
 

@@ -270,3 +270,23 @@ def test_the_same_lists_on_a_gpu():
     table = TABLE.cuda()
     ranked, _ = rank_catalogue(lambda users: table[users.cuda()], USERS, 10, exclude=SEEN)
     assert ranked.cpu().tolist() == expected_lists(range(N_USERS), 10)
+
+
+def test_candidates_are_scored_in_pairs_where_a_model_can():
+    table = torch.arange(20.0).reshape(4, 5)
+    users, candidates = torch.tensor([3, 0, 2]), torch.tensor([[4, 0, -1], [1, 2, 3], [-1, -1, 0]])
+
+    def pairs(rows, items):
+        assert int(items.min()) >= 0
+        assert len(rows) <= 2
+        return table[rows[:, None], items]
+
+    def catalogue(rows):
+        raise AssertionError("the catalogue is not needed")
+
+    found = score_candidates(catalogue, users, candidates, pairs=pairs, batch_size=2)
+    assert torch.equal(found, score_candidates(lambda rows: table[rows], users, candidates))
+    with pytest.raises(DataError, match="NaN"):
+        score_candidates(
+            catalogue, users, candidates, pairs=lambda r, i: pairs(r, i) * torch.nan, batch_size=2
+        )

@@ -13,7 +13,7 @@ from recsys_lib._validation import check_integer
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
-from recsys_lib.ranking import Scorer, rank_candidates
+from recsys_lib.ranking import PairScorer, Scorer, rank_candidates
 from recsys_lib.sampling import sample_unknown
 from recsys_lib.splits import Split
 
@@ -61,6 +61,10 @@ def _all_histories(split: Split, more: Histories | None) -> Histories:
     users = torch.from_numpy(np.concatenate([part.users for part in present]))
     items = torch.from_numpy(np.concatenate([part.items for part in present]))
     if more is not None:
+        if not isinstance(more, Histories):
+            raise TypeError(
+                f"exclude must be Histories, such as negatives_drawn_, got {type(more).__name__}."
+            )
         if (len(more), more.n_items) != (split.train.n_users, split.train.n_items):
             raise DataError(
                 f"exclude has {len(more):,} lists of {more.n_items:,} items, and the split has "
@@ -71,10 +75,12 @@ def _all_histories(split: Split, more: Histories | None) -> Histories:
     return Histories.from_pairs(users, items, split.train.n_users, split.train.n_items)
 
 
-def rank_lists(score: Scorer, lists: Histories, k: int, batch_size: int | None) -> Tensor:
+def rank_lists(
+    score: Scorer, pairs: PairScorer | None, lists: Histories, k: int, batch_size: int | None
+) -> Tensor:
     """Return the best ``k`` of each list of candidates, shape (n, k); ``score`` takes positions of lists."""
     ranked = [
-        rank_candidates(score, rows, _padded(lists.select(rows)), k, batch_size=batch_size)[0]
+        rank_candidates(score, rows, _padded(lists.select(rows)), k, pairs=pairs, batch_size=batch_size)[0]
         for rows in torch.split(torch.arange(len(lists)), _LISTS_AT_ONCE)
     ]
     return torch.cat(ranked)

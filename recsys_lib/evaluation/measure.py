@@ -25,7 +25,7 @@ from recsys_lib.evaluation.statistics import Floats, bootstrap_ratios
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap
 from recsys_lib.interactions import Interactions
-from recsys_lib.ranking import Scorer, rank_catalogue, score_batches
+from recsys_lib.ranking import PairScorer, Scorer, rank_catalogue, score_batches
 from recsys_lib.splits import Split
 
 __all__ = ["RankingModel", "SampledMetricsWarning", "evaluate", "evaluate_ratings"]
@@ -173,7 +173,7 @@ def evaluate(
             SampledMetricsWarning,
             stacklevel=2,
         )
-        ranked = rank_lists(score, lists, max(cuts), batch_size)
+        ranked = rank_lists(score, _pair_scorer(model, users, fold_in), lists, max(cuts), batch_size)
     columns = metrics_of(names, cuts, ranked, relevant.to(ranked.device), split.train)
     if "auc" in names:
         columns["auc"] = _auc(score, relevant, known, lists, batch_size)
@@ -343,6 +343,14 @@ def _scorer(model: Any, users: Tensor, fold_in: Interactions | None) -> Scorer:
         )
     histories = fold_in.histories("cpu").select(users).to(device)
     return lambda rows: model.score_histories(histories.select(rows.to(device)))
+
+
+def _pair_scorer(model: Any, users: Tensor, fold_in: Interactions | None) -> PairScorer | None:
+    """Return a function from positions in ``users`` and items to scores, if the model has one."""
+    if fold_in is not None or not hasattr(model, "score_items"):
+        return None
+    device = getattr(model, "device_", torch.device("cpu"))
+    return lambda rows, items: model.score_items(users[rows].to(device), items.to(device))
 
 
 def _auc(

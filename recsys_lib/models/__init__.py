@@ -6,6 +6,7 @@ from recsys_lib.models.base import Recommender
 from recsys_lib.models.dot_product import BPR, LogisticMF
 from recsys_lib.models.ease import EASE
 from recsys_lib.models.factorization import BiasedMF
+from recsys_lib.models.ials import IALS
 from recsys_lib.models.ncf import GMF, MLP, NeuMF
 from recsys_lib.models.neighbours import ItemKNN
 from recsys_lib.models.popularity import Popularity
@@ -15,6 +16,7 @@ __all__ = [
     "BPR",
     "EASE",
     "GMF",
+    "IALS",
     "MLP",
     "BiasedMF",
     "ItemKNN",

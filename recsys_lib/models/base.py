@@ -93,7 +93,7 @@ class Recommender(ABC):
         """Score the whole catalogue for people known only by their items -> (b, n_items)."""
         raise NotSupportedError(
             f"{self.name} cannot score a new user by their items: it has a learned vector per user. "
-            "Models that can: ItemKNN, EASE."
+            "Models that can: ItemKNN, EASE, iALS."
         )
 
     def _item_vectors(self) -> Tensor:
@@ -166,8 +166,7 @@ class Recommender(ABC):
         self.popularity_: Tensor = torch.bincount(seen.indices, minlength=seen.n_items).float()
 
     def _forget(self) -> None:
-        keep = {f.name for f in fields(self)}
-        for attribute in [a for a in self.__dict__ if a not in keep]:
+        for attribute in self.__dict__.keys() - {f.name for f in fields(self)}:
             del self.__dict__[attribute]
 
     @property
@@ -190,20 +189,32 @@ class Recommender(ABC):
         self._need_fit()
         users = users.to(self.device_)
         empty = self.seen_.indptr[users] == self.seen_.indptr[users + 1]
-        return self._popular_when_empty(self._scores(users), empty)
+        return self._popular_when_empty(self._scores(users), empty, self.popularity_)
+
+    @torch.no_grad()
+    def score_items(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score a few items for each user, by indices, shapes (b,) and (b, c) -> (b, c)."""
+        self._need_fit()
+        users, items = users.to(self.device_), items.to(self.device_)
+        empty = self.seen_.indptr[users] == self.seen_.indptr[users + 1]
+        return self._popular_when_empty(self._scores_of(users, items), empty, self.popularity_[items])
+
+    def _scores_of(self, users: Tensor, items: Tensor) -> Tensor:
+        return self._scores(users).gather(1, items)
 
     @torch.no_grad()
     def score_histories(self, histories: Histories) -> Tensor:
         """Score the catalogue for people known only by their item indices -> (b, n_items)."""
         self._need_fit()
         histories = histories.to(self.device_)
-        return self._popular_when_empty(self._scores_from(histories), histories.lengths().eq(0))
+        empty = histories.lengths() == 0
+        return self._popular_when_empty(self._scores_from(histories), empty, self.popularity_)
 
-    def _popular_when_empty(self, scores: Tensor, empty: Tensor) -> Tensor:
+    def _popular_when_empty(self, scores: Tensor, empty: Tensor, popularity: Tensor) -> Tensor:
         # A rating of an average user is a better guess than a count, so models of ratings go their own way.
         if self.predicts_ratings or not bool(empty.any()):
             return scores
-        return torch.where(empty[:, None], self.popularity_.to(scores.dtype), scores)
+        return torch.where(empty[:, None], popularity.to(scores.dtype), scores)
 
     def score(self, users: Any = None, items: Any = None) -> npt.NDArray[np.float32]:
         """Return scores, shape (n_users, n_items), for ids in the order given; all of them by default.

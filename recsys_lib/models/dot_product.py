@@ -30,11 +30,13 @@ class _DotProduct(SampledRecommender):
         item_categories: Histories | None,
         generator: torch.Generator,
     ) -> DotProductNet:
-        # A dot product of d independent numbers grows with the root of d: it starts the same for any d.
+        # So the vectors start equally long, whatever the number of factors.
         std = self.init_std / self.factors**0.5
         return DotProductNet(
             IdEmbedding(n_users, self.factors, user_categories, init_std=std, generator=generator),
             IdEmbedding(n_items, self.factors, item_categories, init_std=std, generator=generator),
+            # All other losses see differences between a user's items only.
+            user_bias=self.loss == "logistic",
         )
 
 

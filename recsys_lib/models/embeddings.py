@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, embedding_bag
+from torch.nn.functional import embedding_bag
 
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -64,7 +64,7 @@ class IdEmbedding(nn.Module):
     def forward(self, index: Tensor) -> Tensor:
         """Look up vectors, any shape (...) -> (..., d)."""
         # With features, all vectors at once: a batch with its negatives often needs most of them anyway.
-        return embedding(index, self.all())
+        return rows_of(self.all(), index)
 
     def all(self) -> Tensor:
         """Return the vectors of all ids, shape (n, d)."""
@@ -72,16 +72,34 @@ class IdEmbedding(nn.Module):
             return self.ids
         return self.ids + embedding_bag(self.codes, self.features, self.indptr[:-1], mode="sum")
 
-    def squared_lengths(self) -> Tensor:
-        """Return the squared length of every vector, shape (n,)."""
-        return self.all().square().sum(1)
+    def squared_lengths(self, index: Tensor) -> Tensor:
+        """Return the squared lengths of vectors, any shape (...) -> (...)."""
+        # Of all vectors when that is less work. A product, because squares have a slower gradient.
+        some = self.features is None and index.numel() < len(self.ids)
+        vectors = self(index) if some else self.all()
+        lengths = (vectors * vectors).sum(-1)
+        return lengths if some else rows_of(lengths, index)
+
+
+def rows_of(table: Tensor, index: Tensor) -> Tensor:
+    """Look up rows of a table, (n, ...), by an index of any shape, (b, ...) -> (b, ..., ...).
+
+    Like :func:`torch.nn.functional.embedding`, but its gradient takes a CPU a fraction of the time.
+
+    Examples
+    --------
+    >>> rows_of(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[2, 0], [1, 1]]))
+    tensor([[3., 1.],
+            [2., 2.]])
+    """
+    return table.index_select(0, index.flatten()).view(index.shape + table.shape[1:])
 
 
 def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str) -> Histories | None:
     """Number the categories in some columns of a table of features.
 
     Every distinct value of a column is a category of its own. A text such as ``"Comedy|Drama"`` names two
-    categories. A missing value names none.
+    categories, as does a list of two texts. A missing value names none.
 
     Parameters
     ----------
@@ -112,15 +130,17 @@ def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str
     here = [] if table is None else list(table.columns)
     missing = [column for column in columns if column not in here]
     if table is None or missing:
+        has = f"{whose}_features with the columns {here}" if here else f"no {whose}_features"
         raise DataError(
-            f"{whose}_features asks for {missing or list(columns)}, and the training data has "
-            f"{here or 'no features of a ' + whose}. Attach them with with_features()."
+            f"{whose}_features asks for {missing}, and the training data has {has}. "
+            "Attach them with with_features()."
         )
     rows, codes, known = [], [], 0
     for column in columns:
         values = table[column].reset_index(drop=True).dropna()
         if not pd.api.types.is_numeric_dtype(values):
-            values = values.astype(str).str.split("|").explode()
+            # Lists are taken apart first, then texts.
+            values = values.explode().dropna().astype(str).str.split("|").explode()
             values = values[values != ""]
         numbers, names = pd.factorize(values, sort=True)
         rows.append(values.index.to_numpy())

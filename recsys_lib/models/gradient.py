@@ -18,9 +18,9 @@ from recsys_lib import training
 from recsys_lib._validation import check_choice, check_integer
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
-from recsys_lib.metrics import hits, ndcg, rmse
+from recsys_lib.metrics import rmse
+from recsys_lib.models._held_out import ndcg_on
 from recsys_lib.models.base import Recommender
-from recsys_lib.ranking import rank_catalogue
 from recsys_lib.training import Callback, TrainingOptions
 
 
@@ -154,20 +154,12 @@ class GradientRecommender(Recommender):
 
     def _validator(self, valid: Interactions) -> Callable[[], float]:
         """Return a function that measures the net on held-out data; higher is better."""
+        if not self.predicts_ratings:
+            return ndcg_on(self, valid)
+        if valid.ratings is None:
+            raise DataError(f"{self.name} is validated on ratings, and valid has none.")
         data = valid.to_torch(self.device_)
-        if self.predicts_ratings:
-            if valid.ratings is None:
-                raise DataError(f"{self.name} is validated on ratings, and valid has none.")
-            return lambda: -float(rmse(self._predict_pairs(data["users"], data["items"]), data["ratings"]))
-        relevant = valid.histories(self.device_)
-        users = torch.nonzero(relevant.lengths())[:, 0]
-        relevant = relevant.select(users)
-
-        def mean_ndcg() -> float:
-            ranked, _ = rank_catalogue(self.score_users, users, 10, exclude=self.seen_)
-            return float(ndcg(hits(ranked, relevant), relevant.lengths(), 10).mean())
-
-        return mean_ndcg
+        return lambda: -float(rmse(self._predict_pairs(data["users"], data["items"]), data["ratings"]))
 
     def _new_net(self) -> nn.Module:
         generator = torch.Generator().manual_seed(self.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -49,7 +48,7 @@ class GMF(_NCF):
     --------
     >>> from recsys_lib import Interactions
     >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
-    >>> model = GMF(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model = GMF(factors=8, epochs=100, learning_rate=0.01, l2=0.02).fit(x)
     >>> model.recommend(["f"], k=1)["item"].tolist()
     ['j']
     """
@@ -95,7 +94,7 @@ class MLP(_NCF):
     --------
     >>> from recsys_lib import Interactions
     >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
-    >>> model = MLP(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model = MLP(factors=8, epochs=100, learning_rate=0.02, l2=0.01).fit(x)
     >>> model.recommend(["f"], k=1)["item"].tolist()
     ['j']
     """
@@ -173,7 +172,7 @@ class NeuMF(MLP):
     --------
     >>> from recsys_lib import Interactions
     >>> x = Interactions.from_arrays(list("aabbccddeef"), list("tjtjtjnonot"))
-    >>> model = NeuMF(factors=4, epochs=200, learning_rate=0.05, init_std=0.1).fit(x)
+    >>> model = NeuMF(factors=8, epochs=100, learning_rate=0.01, l2=0.02).fit(x)
     >>> model.recommend(["f"], k=1)["item"].tolist()
     ['j']
     """
@@ -215,16 +214,20 @@ class NeuMF(MLP):
     _pretrained: ClassVar[tuple[Any, Any] | None] = None
 
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
-        checkpoint, resume = options.get("checkpoint"), options.get("resume", False)
-        goes_on = resume and checkpoint is not None and Path(checkpoint).exists()
-        if self.pretrain_epochs and not goes_on:
-            parts = [self._part(family).fit(train, valid) for family in (GMF, MLP)]
-            self.pretraining_history_ = pd.concat(
-                [part.history_.assign(model=part.name) for part in parts], ignore_index=True
-            )
-            self.__dict__["_pretrained"] = (parts[0].net_.cpu(), parts[1].net_.cpu())
+        if not self.pretrain_epochs or self._goes_on(options):
+            super()._fit(train, valid, **options)
+            return
+        parts = [self._part(family).fit(train, valid) for family in (GMF, MLP)]
+        self.pretraining_history_ = pd.concat(
+            [part.history_.assign(model=part.name) for part in parts], ignore_index=True
+        )
+        self.__dict__["_pretrained"] = (parts[0].net_.cpu(), parts[1].net_.cpu())
         super()._fit(train, valid, **options)
-        self.__dict__.pop("_pretrained", None)
+        del self.__dict__["_pretrained"]
+        if self.record_negatives:
+            drawn = [model.negatives_drawn_.pairs() for model in (self, *parts)]
+            users, items = (torch.cat(column) for column in zip(*drawn, strict=True))
+            self.negatives_drawn_ = Histories.from_pairs(users, items, len(self.seen_), self.seen_.n_items)
 
     def _part(self, family: type[GMF] | type[MLP]) -> GMF | MLP:
         """Make one of the two models to be pre-trained."""
@@ -232,7 +235,6 @@ class NeuMF(MLP):
             "epochs": self.pretrain_epochs,
             "learning_rate": self.pretrain_learning_rate,
             "optimizer": "adam",
-            "record_negatives": False,
         }
         same = {f.name: getattr(self, f.name) for f in fields(family)}
         return family(**(same | changed))

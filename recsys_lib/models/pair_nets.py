@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, relu
+from torch.nn.functional import linear
 
-from recsys_lib.models.embeddings import IdEmbedding
+from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
 # Numbers in one layer's output for the catalogue: bounds the memory of scoring it.
 _NUMBERS = 2**23
 
 
-class PairNet(nn.Module):
+class PairNet(nn.Module, ABC):
     """A network that scores pairs of users and items. It returns logits."""
 
     @abstractmethod
@@ -45,34 +45,34 @@ class DotProductNet(PairNet):
     ----------
     user, item : IdEmbedding
         The vectors :math:`p_u` and :math:`q_i`, equally long.
+    user_bias : bool
+        Learn :math:`b_u`. Losses that compare the items of one user cannot.
     """
 
-    def __init__(self, user: IdEmbedding, item: IdEmbedding) -> None:
+    def __init__(self, user: IdEmbedding, item: IdEmbedding, *, user_bias: bool = True) -> None:
         super().__init__()
         self.user, self.item = user, item
-        self.user_bias = nn.Parameter(torch.zeros(len(user.ids)))
+        self.user_bias = nn.Parameter(torch.zeros(len(user.ids))) if user_bias else None
         self.item_bias = nn.Parameter(torch.zeros(len(item.ids)))
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        p, q = self.user(users), self.item(items)
-        user_bias = embedding(users, self.user_bias[:, None])[:, 0]
-        item_bias = embedding(items, self.item_bias[:, None])[..., 0]
-        if items.ndim == 1:
-            return user_bias + item_bias + (p * q).sum(1)
-        return user_bias[:, None] + item_bias + (q @ p[:, :, None])[..., 0]
+        scores = _dot(self.user(users), self.item(items)) + rows_of(self.item_bias, items)
+        return scores if self.user_bias is None else scores + _like(rows_of(self.user_bias, users), items)
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
         q = self.item.all() if items is None else self.item(items)
-        item_bias = self.item_bias if items is None else self.item_bias[items]
-        return torch.addmm(self.user_bias[users, None] + item_bias, self.user(users), q.T)
+        bias = self.item_bias if items is None else rows_of(self.item_bias, items)
+        if self.user_bias is not None:
+            bias = bias + rows_of(self.user_bias, users).unsqueeze(1)
+        return torch.addmm(bias, self.user(users), q.T)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the mean squared length of the vectors and biases in pairs -> scalar."""
-        of_users = self.user.squared_lengths() + self.user_bias.square()
-        of_items = self.item.squared_lengths() + self.item_bias.square()
-        return of_users[users].mean() + of_items[items].mean()
+        total = _mean_squared_length(self.user, self.item, users, items)
+        total = total + rows_of(self.item_bias, items).square().mean()
+        return total if self.user_bias is None else total + rows_of(self.user_bias, users).square().mean()
 
     def item_vectors(self) -> Tensor:
         """Return the vectors of all items, shape (n_items, d)."""
@@ -110,16 +110,14 @@ class GMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        weighted, q = self.user(users) * self.output.weight, self.item(items)
-        logits = (weighted * q).sum(1) if items.ndim == 1 else (q @ weighted[:, :, None])[..., 0]
+        logits = _dot(self.user(users) * self.output.weight, self.item(items))
         return logits if self.output.bias is None else logits + self.output.bias
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
         q = self.item.all() if items is None else self.item(items)
-        return linear(self.user(users) * self.output.weight, q) + (
-            0.0 if self.output.bias is None else self.output.bias
-        )
+        weighted = self.user(users) * self.output.weight
+        return weighted @ q.T if self.output.bias is None else torch.addmm(self.output.bias, weighted, q.T)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the mean squared length of the vectors in pairs -> scalar."""
@@ -172,14 +170,11 @@ class MLPNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        from_user = self._from_users(users)
         if items.numel() > len(self.item.ids):
-            from_item = embedding(items, self._from_items(self.item.all()))
+            from_item = rows_of(self._from_items(self.item.all()), items)
         else:
             from_item = self._from_items(self.item(items))
-        if items.ndim > 1:
-            from_user = from_user.unsqueeze(1)
-        return self._rest(from_user + from_item)
+        return self._rest(_like(self._from_users(users), items) + from_item)
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m), in pieces of bounded size."""
@@ -207,10 +202,10 @@ class MLPNet(PairNet):
         """Go on from the first layer's sums, (..., width) -> (...)."""
         if not len(self.hidden):
             return z[..., 0]
-        # In place: the sum is nobody else's, and it is the largest tensor of a step.
+        # In place: nobody else has these sums, and they are the largest tensors of a step.
         z = self.dropout(z.relu_())
         for layer in self.hidden[1:]:
-            z = self.dropout(relu(layer(z)))
+            z = self.dropout(layer(z).relu_())
         logits: Tensor = self.output(z)[..., 0]
         return logits
 
@@ -284,5 +279,16 @@ def _linear(before: int, after: int, generator: torch.Generator | None, bias: bo
     return layer
 
 
+def _like(of_users: Tensor, items: Tensor) -> Tensor:
+    """Give what belongs to users, (b, ...), a dimension for their items, if these are a table (b, m)."""
+    return of_users.unsqueeze(1) if items.ndim > 1 else of_users
+
+
+def _dot(p: Tensor, q: Tensor) -> Tensor:
+    """Multiply vectors of users, (b, d), with those of their items, (b, d) or (b, m, d)."""
+    # Faster than as many small matrix products.
+    return (_like(p, q[..., 0]) * q).sum(-1)
+
+
 def _mean_squared_length(user: IdEmbedding, item: IdEmbedding, users: Tensor, items: Tensor) -> Tensor:
-    return user.squared_lengths()[users].mean() + item.squared_lengths()[items].mean()
+    return user.squared_lengths(users).mean() + item.squared_lengths(items).mean()

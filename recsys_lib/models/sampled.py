@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +19,12 @@ from recsys_lib.interactions import Interactions
 from recsys_lib.models.embeddings import categories_of
 from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.models.pair_nets import PairNet
-from recsys_lib.sampling import NegativeSampler, hardest
+from recsys_lib.sampling import NegativeSampler, hardest, met_by
 from recsys_lib.training import shuffled
+
+# Items that are drawn at once, for as many batches as that makes: together they are drawn faster than one by
+# one, and this many take little memory. Part of the meaning of a seed.
+_DRAWN_AT_ONCE = 2**18
 
 SAMPLERS = ("uniform", "popularity", "hard", "in-batch")
 LOSSES = ("logistic", "bpr", "hinge", "warp", "softmax")
@@ -61,7 +67,8 @@ class SampledRecommender(GradientRecommender):
     Attributes
     ----------
     negatives_drawn_ : Histories
-        With ``record_negatives``, until the model is saved and loaded.
+        With ``record_negatives``, until the model is saved and loaded. Those of a pre-training are among
+        them. The ``"hard"`` sampler draws more than it takes; all that it draws is here.
     """
 
     negatives: int = 4
@@ -90,7 +97,7 @@ class SampledRecommender(GradientRecommender):
         check_choice("record_negatives", str(self.record_negatives), ("True", "False"))
         for name in ("user_features", "item_features"):
             columns = getattr(self, name)
-            if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
+            if not isinstance(columns, list | tuple) or not all(isinstance(c, str) for c in columns):
                 raise TypeError(f"{name} must be a list of names of columns, got {columns!r}.")
             setattr(self, name, tuple(columns))
         if self.sampler == "in-batch" and self.loss != "softmax":
@@ -117,53 +124,80 @@ class SampledRecommender(GradientRecommender):
     # ------------------------------------------------------------------ fitting
 
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
+        if self.record_negatives and self._goes_on(options):
+            raise ValueError(
+                "record_negatives=True: a checkpoint does not hold what was drawn before it. "
+                "Fit in one go, or without the record."
+            )
         self._categories: tuple[Histories | None, Histories | None] = (
             categories_of(train.user_features, self.user_features, "user"),
             categories_of(train.item_features, self.item_features, "item"),
         )
         super()._fit(train, valid, **options)
+        if self._sampler is not None and self.record_negatives:
+            self.negatives_drawn_: Histories = self._sampler.drawn
+        del self._sampler, self._log_q  # of no use to a fitted model
 
-    def _prepare(self, train: Interactions) -> dict[str, Any]:
-        data: dict[str, Any] = train.to_torch(self.device_)
-        if self.sampler != "in-batch":
-            alpha = self.alpha if self.sampler == "popularity" else 0.0
-            data["sampler"] = NegativeSampler(self.seen_, alpha=alpha, record=self.record_negatives)
-        # What the loss has to know of the sampling: the log of the chance of each item.
+    @staticmethod
+    def _goes_on(options: Mapping[str, Any]) -> bool:
+        """Tell whether a fit with these options starts from a checkpoint."""
+        checkpoint = options.get("checkpoint")
+        return bool(options.get("resume")) and checkpoint is not None and Path(checkpoint).exists()
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"categories": [_digest(one) for one in self._categories]}
+
+    def _prepare(self, train: Interactions) -> dict[str, Tensor]:
+        # The log of the chance of each item, where the loss has to know of it.
+        self._sampler: NegativeSampler | None = None
         self._log_q: Tensor | None = None
         if self.sampler == "in-batch":
             self._log_q = torch.log(self.popularity_ / self.popularity_.sum())
         elif self.sampler == "popularity":
+            self._sampler = NegativeSampler(self.seen_, alpha=self.alpha, record=self.record_negatives)
             everything = torch.arange(self.seen_.n_items, device=self.device_)
-            self._log_q = data["sampler"].log_probability(everything)
-        return data
+            self._log_q = self._sampler.log_probability(everything)
+        else:
+            self._sampler = NegativeSampler(self.seen_, record=self.record_negatives)
+        return train.to_torch(self.device_)
 
-    def _batches(self, data: Mapping[str, Any], generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        for rows in shuffled(len(data["users"]), self.batch_size, generator):
+    def _batches(
+        self, data: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield users (b,), their items (b,), and the items to compare with (b, negatives).
+
+        In place of the last, the in-batch sampler has a mask of what to leave out, (b, b).
+        """
+        size, n = int(self.batch_size), int(self.pool if self.sampler == "hard" else self.negatives)
+        n_batches = max(1, _DRAWN_AT_ONCE // (size * n))
+        for rows in shuffled(len(data["users"]), n_batches * size, generator):
             users, items = data["users"][rows], data["items"][rows]
-            if self.sampler == "in-batch":
-                yield users, items, self.seen_.select(users).to_dense(torch.bool)[:, items]
-            else:
-                yield users, items, self._draw(data["sampler"], users, generator)
-        if self.record_negatives:
-            self.negatives_drawn_: Histories = data["sampler"].drawn
+            others = items if self._sampler is None else self._sampler.draw(users, n, generator)
+            for batch in zip(users.split(size), items.split(size), others.split(size), strict=True):
+                yield self._complete(*batch)
 
-    def _draw(self, sampler: NegativeSampler, users: Tensor, generator: torch.Generator) -> Tensor:
-        if self.sampler != "hard":
-            return sampler.draw(users, self.negatives, generator)
-        candidates = sampler.draw(users, self.pool, generator)
-        with torch.no_grad():
-            scores = self.net_(users, candidates)
-        return hardest(candidates, scores, self.negatives)
+    def _complete(self, users: Tensor, items: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what has to wait until the batch is due."""
+        if self.sampler == "in-batch":
+            return users, items, met_by(self.seen_, users, items)
+        if self.sampler == "hard":
+            self.net_.eval()
+            with torch.no_grad():
+                scores = self.net_(users, others)
+            self.net_.train()
+            others = hardest(others, scores, int(self.negatives))
+        return users, items, others
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, others = batch
+        # Losses are computed in single precision, whatever the network is computed in.
         if self.sampler == "in-batch":
             log_q = None if self._log_q is None else self._log_q[items]
-            value = losses.in_batch_softmax(net.catalogue(users, items), items, log_q, known=others)
+            value = losses.in_batch_softmax(net.catalogue(users, items).float(), items, log_q, known=others)
             pairs = items.unsqueeze(1)
         else:
             pairs = torch.cat([items.unsqueeze(1), others], dim=1)
-            value = self._compare(net(users, pairs), pairs)
+            value = self._compare(net(users, pairs).float(), pairs)
         return value + self.l2 * net.penalty(users, pairs) if self.l2 else value
 
     def _compare(self, logits: Tensor, items: Tensor) -> Tensor:
@@ -188,6 +222,10 @@ class SampledRecommender(GradientRecommender):
         scores: Tensor = self.net_.catalogue(users)
         return scores
 
+    def _scores_of(self, users: Tensor, items: Tensor) -> Tensor:
+        scores: Tensor = self.net_(users, items)
+        return scores
+
     @torch.no_grad()
     def _item_vectors(self) -> Tensor:
         vectors: Tensor = self.net_.item_vectors()
@@ -196,6 +234,13 @@ class SampledRecommender(GradientRecommender):
     def _load_state(self, state: dict[str, Tensor]) -> None:
         self._categories = (_categories_in(state, "user"), _categories_in(state, "item"))
         super()._load_state(state)
+
+
+def _digest(categories: Histories | None) -> str | None:
+    if categories is None:
+        return None
+    content = torch.cat([categories.indptr, categories.indices]).cpu().numpy().tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _categories_in(state: Mapping[str, Tensor], side: str) -> Histories | None:

@@ -223,6 +223,14 @@ class RecommenderContract(ABC):
             expected = expected.clip(1, 5)
         np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
 
+    def test_a_few_items_have_the_scores_of_the_catalogue(self, model):
+        users, items = (
+            torch.tensor([5, SIZE, 2, 5]),
+            torch.tensor([[7, 0, 7], [SIZE, 1, 2], [3, 4, 5], [0, 1, 2]]),
+        )
+        found, expected = model.score_items(users, items), model.score_users(users).gather(1, items)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
     def test_unknown_ids_are_named(self, model):
         calls = {
             "zoe": lambda: model.recommend(["u01", "zoe"]),
@@ -337,7 +345,7 @@ class RecommenderContract(ABC):
         class Another(Popularity):
             pass
 
-        with pytest.raises(FileFormatError, match=f"holds a {model.name}, not a Another"):
+        with pytest.raises(FileFormatError, match=f"holds a {type(model).__name__}, not a Another"):
             Another.load(saved)
 
     def test_a_missing_part_or_wrong_value_is_refused(self, saved, tmp_path):
