@@ -301,7 +301,7 @@ def _epoch(
 def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield the numbers 0 to n-1 in random order, in batches of index tensors on the generator's device."""
     order = torch.randperm(n, generator=generator, device=generator.device)
-    return iter(order.split(batch_size))
+    return iter(order.split(int(batch_size)))
 
 
 def _diverged(what: str, options: TrainingOptions) -> TrainingError:

@@ -199,14 +199,15 @@ def test_only_differences_count_to_losses_of_pairs() -> None:
 
 
 def test_warp_looks_at_the_first_violation_only() -> None:
-    positive = torch.tensor([2.0, 2.0, 2.0], requires_grad=True)
-    negative = torch.tensor([[0.0, 1.5, 9.0], [1.25, 5.0, 5.0], [0.5, 1.0, 0.9]], requires_grad=True)
+    positive = torch.full((4,), 2.0, requires_grad=True)
+    rows = [[0.0, 1.5, 9.0], [1.25, 5.0, 5.0], [0.5, 1.0, 0.9], [1.0, 1.25, 3.0]]
+    negative = torch.tensor(rows, requires_grad=True)
     value = losses.warp(positive, negative, n_items=9)
     value.backward()
-    # Ranks 8 // 2 and 8 // 1; the third row keeps its margin: exactly 1 is far enough.
-    four, eight = 1 + 1 / 2 + 1 / 3 + 1 / 4, sum(1 / q for q in range(1, 9))
-    assert value.item() == pytest.approx((four * 0.5 + eight * 0.25) / 3)
-    expected = torch.tensor([[0, four, 0], [eight, 0, 0], [0, 0, 0]]) / 3
+    # Ranks 8 // 2, 8 // 1, none and 8 // 2: behind by exactly the margin is far enough.
+    four, eight = sum(1 / q for q in range(1, 5)), sum(1 / q for q in range(1, 9))
+    assert value.item() == pytest.approx((four * 0.5 + eight * 0.25 + four * 0.25) / 4)
+    expected = torch.tensor([[0, four, 0], [eight, 0, 0], [0, 0, 0], [0, four, 0]]) / 4
     torch.testing.assert_close(negative.grad, expected)
     torch.testing.assert_close(positive.grad, -expected.sum(1))
 

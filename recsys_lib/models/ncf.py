@@ -235,6 +235,8 @@ class NeuMF(MLP):
             "epochs": self.pretrain_epochs,
             "learning_rate": self.pretrain_learning_rate,
             "optimizer": "adam",
+            # Seeds of their own, or the fine-tuning would meet the same negatives once more.
+            "seed": (self.seed + (1 if family is GMF else 2)) % 2**63,
         }
         same = {f.name: getattr(self, f.name) for f in fields(family)}
         return family(**(same | changed))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recsys_lib import losses
 from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models.embeddings import categories_of
@@ -44,13 +46,14 @@ class SampledRecommender(GradientRecommender):
         are drawn uniformly, and the model's highest-scored of them are taken. ``"in-batch"``: the positives
         of the rest of the batch, corrected for their popularity; needs ``loss="softmax"``.
     alpha : float
-        For ``"popularity"``.
+        Exponent of the popularity, for the ``"popularity"`` sampler.
     pool : int
-        For ``"hard"``.
+        Items drawn for each positive, for the ``"hard"`` sampler.
     loss : {"logistic", "bpr", "hinge", "warp", "softmax"}
-        See :mod:`recsys_lib.losses`. With the popularity sampler, the softmax is corrected for it.
+        What is minimised: the functions of these names in :mod:`recsys_lib.losses`, where ``"softmax"`` is
+        the sampled or the in-batch softmax. Both are corrected for the popularity of what was drawn.
     margin : float
-        For ``"hinge"`` and ``"warp"``.
+        How far a positive should be ahead, for ``"hinge"`` and ``"warp"``.
     l2 : float
         Weight of the squared lengths of the vectors in the pairs of a batch. A frequent user or item is
         penalised more often.
@@ -123,6 +126,16 @@ class SampledRecommender(GradientRecommender):
 
     # ------------------------------------------------------------------ fitting
 
+    def _check_data(self, train: Interactions, valid: Interactions | None) -> None:
+        super()._check_data(train, valid)
+        full = np.flatnonzero(train.user_counts() == train.n_items)
+        if len(full) and self.sampler != "in-batch":
+            shown = ", ".join(map(repr, train.user_ids.take(full[:5]).tolist()))
+            raise DataError(
+                f"{len(full):,} user(s) have all {train.n_items:,} items, so there is nothing to compare "
+                f"these with: {shown}{', ...' if len(full) > 5 else ''}. Leave these users out."
+            )
+
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
         if self.record_negatives and self._goes_on(options):
             raise ValueError(
@@ -190,13 +203,13 @@ class SampledRecommender(GradientRecommender):
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, others = batch
-        # Losses are computed in single precision, whatever the network is computed in.
         if self.sampler == "in-batch":
             log_q = None if self._log_q is None else self._log_q[items]
-            value = losses.in_batch_softmax(net.catalogue(users, items).float(), items, log_q, known=others)
+            value = losses.in_batch_softmax(net.catalogue(users, items), items, log_q, known=others)
             pairs = items.unsqueeze(1)
         else:
             pairs = torch.cat([items.unsqueeze(1), others], dim=1)
+            # The loss is computed in single precision, whatever the network is computed in.
             value = self._compare(net(users, pairs).float(), pairs)
         return value + self.l2 * net.penalty(users, pairs) if self.l2 else value
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_lib import Interactions, load, models
+from recsys_lib import Interactions, datasets, load, models
 from recsys_lib.cli.models import Parameter, find_model, model_names, parameters
 from recsys_lib.models import EASE
 from tests.cli.common import Run, error_of
@@ -122,6 +122,19 @@ def test_parameters_of_all_types() -> None:
             parse(kind, text)
     assert find_model("item-knn") is models.ItemKNN
     assert Parameter("p", int | None, None).type_words == "whole number or none"
+
+
+def test_columns_of_features_are_a_parameter(run: Run, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datasets.synthetic(40, 60, 600)
+    monkeypatch.setattr(datasets, "load", lambda name, **options: data)
+    quick = ["--model", "NeuMF", "--set", "epochs=1", "--set", "pretrain_epochs=1", "--output", "m.pt"]
+    status, _, err = run("train", "ml-100k", *quick, "--set", "item_features=genres, title")
+    assert (status, err) == (0, "")
+    assert load("m.pt").item_features == ("genres", "title")
+    result = run("train", films, *quick, "--set", "item_features=genres")
+    assert "item_features asks for ['genres'], and the training data has no item_features" in error_of(
+        result, 1
+    )
 
 
 def test_a_share_for_validation_is_checked_under_its_own_name(run: Run, films: Path, tmp_path: Path) -> None:
