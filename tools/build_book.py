@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from tools.layout import (
     write_record,
 )
 from tools.postprocess import for_the_page
-from tools.without_running import missing_packages, without_running
+from tools.without_running import is_missing, missing_packages, page_without, without_running
 
 DATASETS = ("ml-100k",)
 # jupyter-book has no `python -m`, and scripts of .venv/bin break where their path is too long
@@ -134,8 +133,10 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
     files = {"_toc.yml": (layout.root / "_toc.yml").read_bytes(), "_config.yml": staged_config(layout)}
     for path in files_below(layout.root / "book"):
         name = path.relative_to(layout.root).as_posix()
-        if path.suffix not in (".ipynb", ".md") or name.removesuffix(".md") in docs:
+        if path.suffix not in (".ipynb", ".md"):
             files[name] = path.read_bytes()
+        elif name.removesuffix(".md") in docs:
+            files[name] = page_without(path.read_text(encoding="utf-8")).encode()
     for chapter in chapters:
         record = read_record(chapter.record(layout.executed))
         notebook = nbformat.read(chapter.notebook(layout.executed), as_version=4)
@@ -157,8 +158,9 @@ def staged_config(layout: Layout) -> bytes:
         for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
             config["html"][button] = True
         config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
-    # the reference of a part of the library whose package cannot be installed here
-    options["autodoc_mock_imports"] = [name for name in ("mxnet",) if find_spec(name) is None]
+    # where a part of the library cannot be imported, its reference is not there to be linked to
+    if is_missing("mxnet"):
+        options["nitpick_ignore_regex"].append(["py:.*", r"recsys_lib\.mx(\..*)?"])
     config["sphinx"]["local_extensions"] = {"book_sphinx": str(layout.root / "tools")}
     text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     return text.encode()

@@ -286,9 +286,9 @@ def test_a_chapter_whose_package_is_missing_is_shown_without_running(layout):
     assert not build_book.is_executed(CHAPTER, layout, {})
 
 
-def test_packages_that_are_there_are_not_mocked(layout, monkeypatch):
-    # MXNet is optional: its reference is made from the source alone where it cannot be installed.
-    for found, mocked in ((object(), []), (None, ["mxnet"])):
-        monkeypatch.setattr(build_book, "find_spec", lambda name, found=found: found)
+def test_the_reference_of_what_is_missing_may_be_absent(layout, monkeypatch):
+    for ignored in (False, True):
+        monkeypatch.setattr(build_book, "is_missing", lambda name, ignored=ignored: ignored)
         config = yaml.safe_load(build_book.staged_config(layout))
-        assert config["sphinx"]["config"]["autodoc_mock_imports"] == mocked
+        patterns = config["sphinx"]["config"]["nitpick_ignore_regex"]
+        assert (["py:.*", r"recsys_lib\.mx(\..*)?"] in patterns) is ignored
