@@ -2,6 +2,7 @@
 
 python -m benchmarks.published                      # lists the tables
 python -m benchmarks.published ms-ml100k --seeds 3 --json results.json
+python -m benchmarks.published ncf-ml1m --data FOLDER --rows EASE "NeuMF 64"
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.table import Table, measure, render, write_json
+from benchmarks.table import Table, choose_rows, measure, render, write_json
 from benchmarks.tables import TABLES
 from recsys_lib.errors import RecsysError
 
@@ -25,7 +26,16 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("table", metavar="TABLE", nargs="?", help="one of the tables below")
-    parser.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="folder of the data sets; for ncf-ml1m the folder with the files of the NCF authors, or the one "
+        "that holds it under the name ncf-ml-1m (default: the cache folder of recsys_lib)",
+    )
+    parser.add_argument(
+        "--rows", metavar="TEXT", nargs="+", help="only the rows with one of these texts in their name"
+    )
     parser.add_argument("--seeds", metavar="N", type=int, default=3, help="runs per model (default: 3)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
     options = parser.parse_args(arguments)
@@ -42,6 +52,8 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
     table = tables[options.table]
     try:
         rows = table.rows(options.data)
+        if options.rows is not None:
+            rows = choose_rows(rows, options.rows)
     except (RecsysError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,19 +11,41 @@ Settings = dict[str, Any]
 
 # ---------------------------------------------------------------------- ms-ml100k
 
-BPR_MS: Settings = {"factors": 64, "epochs": 40}
-LOGISTIC_MF_MS: Settings = {"factors": 64, "epochs": 40}
+BPR_MS: Settings = {
+    "factors": 128,
+    "epochs": 30,
+    "negatives": 4,
+    "l2": 0.02,
+    "learning_rate": 1e-2,
+    "schedule": "linear",
+}
+LOGISTIC_MF_MS: Settings = {
+    "factors": 64,
+    "epochs": 20,
+    "negatives": 4,
+    "l2": 0.01,
+    "learning_rate": 1e-2,
+    "schedule": "linear",
+}
 IALS_MS_ML100K: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.45, "l2": 0.014}
-NEUMF_MS: Settings = {"factors": 32, "epochs": 20}
+NEUMF_MS: Settings = {
+    "factors": 16,
+    "epochs": 2,
+    "l2": 0.014,
+    "learning_rate": 1e-3,
+    "schedule": "linear",
+    "init_std": 0.05,
+    "dropout": 0.3,
+    "pretrain_epochs": 20,
+    "pretrain_learning_rate": 1e-2,
+}
 
 # ---------------------------------------------------------------------- recbole-ml100k
 
-# Found, and to be used, without the validation part: with it, iALS keeps the epoch that is best there.
 IALS_RECBOLE_ML100K: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.6, "l2": 0.01}
-# The epochs are the most there can be: training ends when the validation part gets no better.
-BPR_RECBOLE: Settings = {"factors": 64, "epochs": 100, "patience": 10}
-LOGISTIC_MF_RECBOLE: Settings = {"factors": 64, "epochs": 100, "patience": 10}
-NEUMF_RECBOLE: Settings = {"factors": 32, "epochs": 50, "patience": 10}
+BPR_RECBOLE: Settings = BPR_MS | {"l2": 0.015}
+LOGISTIC_MF_RECBOLE: Settings = LOGISTIC_MF_MS
+NEUMF_RECBOLE: Settings = NEUMF_MS | {"epochs": 4}
 
 # ---------------------------------------------------------------------- ncf-ml1m
 
@@ -49,3 +71,4 @@ NEUMF_64_PRETRAINED_NCF: Settings = {
     "pretrain_learning_rate": 1e-3,
     "pretrain_alpha": 0.5,
 }
+NEUMF_64_MXNET_NCF: Settings = {"factors": 64, "epochs": 20, "negatives": 4, "batch_size": 1024}

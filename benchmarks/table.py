@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from recsys_lib._files import atomic_write
+from recsys_lib.errors import DataError
 
-# Given a seed: fit, measure, and return the value of every metric.
+# Given a seed: fit, measure, and return the value of every metric; and, under the name FIT_SECONDS, how long
+# the fit alone took, if that is known.
 Measure = Callable[[int], Mapping[str, float]]
+FIT_SECONDS = "fit_seconds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class Result:
         Standard deviation over the seeds: 0 for a model without randomness, None for a single seed.
     seconds : float or None
         Wall-clock seconds of one seed: choosing settings, fitting and measuring.
+    fit_seconds : float or None
+        Of these, what fitting the chosen model took.
     """
 
     table: str
@@ -86,6 +91,25 @@ class Result:
     ours: float | None
     spread: float | None
     seconds: float | None
+    fit_seconds: float | None = None
+
+
+def choose_rows(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
+    """Keep the rows whose model has one of the texts in its name; capitals do not matter.
+
+    Raises
+    ------
+    DataError
+        If a text is in no name.
+    """
+    kept = []
+    for text in texts:
+        found = [row for row in rows if text.lower() in row.model.lower()]
+        if not found:
+            names = "\n".join(f"  {row.model}" for row in rows)
+            raise DataError(f"no row has {text!r} in its name. The rows are:\n{names}")
+        kept += found
+    return [row for row in rows if row in kept]
 
 
 def measure(
@@ -110,6 +134,7 @@ def measure(
                 shown = ", ".join(f"{metric} {runs[-1][metric]:.4f}" for metric in table.metrics)
                 say(f"{row.model}, seed {seed}: {shown}")
             seconds = (time.perf_counter() - started) / n_runs
+        fits = [run[FIT_SECONDS] for run in runs if FIT_SECONDS in run]
         for metric in table.metrics:
             values = [run[metric] for run in runs]
             results.append(
@@ -121,6 +146,7 @@ def measure(
                     statistics.fmean(values) if values else None,
                     _spread(values, row.seeded) if values else None,
                     seconds,
+                    statistics.fmean(fits) if fits else None,
                 )
             )
     return results
@@ -145,24 +171,29 @@ def render(table: Table, rows: Sequence[Row], results: Sequence[Result], seeds: 
     for result in results:
         by_model.setdefault(result.model, []).append(result)
     remarks = list(dict.fromkeys(row.remark for row in rows if row.remark))
-    lines = [["", "", *table.metrics, "seconds"]]
+    fits_known = any(result.fit_seconds is not None for result in results)
+    lines = [["", "", *table.metrics, *(["fit", "total"] if fits_known else ["seconds"])]]
     for row in rows:
         found = by_model[row.model]
         name = row.model
         if row.published:
-            mark = "*" * (remarks.index(row.remark) + 1) if row.remark else ""
-            lines.append([name, f"published{mark}", *(_number(r.published) for r in found), ""])
+            mark = f" [{remarks.index(row.remark) + 1}]" if row.remark else ""
+            values = [_number(r.published) for r in found]
+            lines.append([name, f"published{mark}", *values, *([""] if fits_known else []), ""])
             name = ""
         if row.measure is not None:
             values = [_number(r.ours, r.spread if row.seeded else None) for r in found]
-            lines.append([name, "ours", *values, f"{found[0].seconds:.1f}"])
+            times = [found[0].fit_seconds, found[0].seconds] if fits_known else [found[0].seconds]
+            lines.append([name, "ours", *values, *(_seconds(t) for t in times)])
     ours = (
         f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "a single seed, no deviation known"
     )
     notes = [
-        *(f"{'*' * number} {remark}" for number, remark in enumerate(remarks, start=1)),
+        *(f"[{number}] {remark}" for number, remark in enumerate(remarks, start=1)),
         f"ours: {ours}.",
-        "seconds: wall clock for one seed, from choosing settings to the metrics.",
+        "fit, total: wall-clock seconds of one seed: the fit alone, and all from choosing to measuring."
+        if fits_known
+        else "seconds: wall clock for one seed, from choosing settings to the metrics.",
     ]
     deterministic = [row.model for row in rows if row.measure is not None and not row.seeded]
     if deterministic:
@@ -174,7 +205,13 @@ def render(table: Table, rows: Sequence[Row], results: Sequence[Result], seeds: 
 def _number(value: float | None, spread: float | None = None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if spread is None else f"{value:.4f} ±{spread:.4f}"
+    return f"{value:.4f}" if spread is None else f"{value:.4f} ±{spread:.4f}".replace("±0.", "±.")
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:

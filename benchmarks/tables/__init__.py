@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.table import Table
-from benchmarks.tables import ms_ml100k, rmse_ml100k
+from benchmarks.tables import ms_ml100k, ncf_ml1m, recbole_ml100k, rmse_ml100k
 
-TABLES: dict[str, Table] = {table.name: table for table in (ms_ml100k.TABLE, rmse_ml100k.TABLE)}
+TABLES: dict[str, Table] = {
+    table.name: table for table in (ms_ml100k.TABLE, recbole_ml100k.TABLE, ncf_ml1m.TABLE, rmse_ml100k.TABLE)
+}
