@@ -74,7 +74,7 @@ def shared_block() -> Sheet:
     for row, name in enumerate(("Ann", "Bob", "Cem")):
         y = 60 + row * 76
         middle = y + 22.5
-        sheet.path(f"M218 149C258 149 248 {middle} 282 {middle}", "none s-line", 1.8)
+        sheet.path(f"M218 149C258 149 248 {middle} 274 {middle}", "none s-line", 1.8)
         sheet.text(318, middle + 5, name, "ink", 15, "end")
         sheet.grid(334, y, [[""] * 3] * 3, [["green"] * 3] * 3, cell)
         sheet.text(396, middle + 6, "+", "ink", 18)

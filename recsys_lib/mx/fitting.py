@@ -164,8 +164,8 @@ class _Objective(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
 
     def hybrid_forward(self, F: Any, users: Any, items: Any, labels: Any) -> Any:
         logits = self.block(users, items)
-        # log(1 + exp(s)) - y s, written so that nothing can overflow.
-        return F.sum(F.relu(logits) - logits * labels + F.Activation(-F.abs(logits), act_type="softrelu"))
+        # log(1 + exp(s)) - y s. softrelu does not overflow; relu and abs would have no slope at a logit of 0.
+        return F.sum(F.Activation(logits, act_type="softrelu") - logits * labels)
 
 
 def _epoch(objective: _Objective, trainer: Any, train: Any, ctx: Any) -> float:

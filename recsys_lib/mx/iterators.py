@@ -43,7 +43,7 @@ _PENDING = 2**20
 class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
     """Purchases and, for each, items that the user did not buy, drawn when a batch is asked for.
 
-    The purchases are kept as a sparse matrix. The negatives of a batch are made by :meth:`next` and are gone
+    The purchases are kept as a sparse matrix. The negatives of a batch are made by ``next`` and are gone
     with the batch, so that memory does not grow with their number. They are drawn uniformly, with
     replacement, among all items that the user did not buy (He et al. 2017, section 3.1), and without trial
     and error: a binary search finds the r-th item that a user has not got.

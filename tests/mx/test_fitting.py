@@ -25,6 +25,7 @@ from recsys_lib.mx import (
     start,
     to_recommender,
 )
+from recsys_lib.mx.fitting import _Objective
 from recsys_lib.splits import Split
 from recsys_lib.training import TrainingError
 
@@ -248,3 +249,19 @@ def test_a_loop_of_ones_own(split: Split) -> None:
         means.append(total)
         batches.reset()
     assert means[-1] < 0.9 * means[0]
+
+
+def test_the_loss_has_a_slope_at_a_logit_of_zero_and_does_not_overflow() -> None:
+    logits = mx.nd.array([0.0, 0.0, 200.0, -200.0])
+    labels = mx.nd.array([1.0, 0.0, 0.0, 1.0])
+
+    class Given(mx.gluon.HybridBlock):
+        def hybrid_forward(self, F: object, users: object, items: object) -> object:
+            return users
+
+    logits.attach_grad()
+    with mx.autograd.record():
+        loss = _Objective(Given())(logits, logits, labels)
+    loss.backward()
+    assert float(loss.asscalar()) == pytest.approx(2 * np.log(2) + 400, rel=1e-6)
+    np.testing.assert_allclose(logits.grad.asnumpy(), [-0.5, 0.5, 1.0, -1.0], atol=1e-6)
