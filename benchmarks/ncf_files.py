@@ -8,7 +8,8 @@ Three files of tab-separated text, without a header:
 ``ml-1m.test.negative``  line by line with the file before: ``(user,item)`` and items to rank it against
 =======================  ==================================================================================
 
-Users and items are numbered from 0. Ratings and times are not looked at: every line is an interaction.
+Users and items are numbered from 0. Every line is an interaction. The times are not looked at: those of the
+training file are places in a history.
 
 X. He, L. Liao, H. Zhang, L. Nie, X. Hu and T.-S. Chua (2017), "Neural collaborative filtering", WWW.
 """
@@ -96,7 +97,7 @@ def read(folder: Path) -> NCFData:
         user = test["user"][test["user"].duplicated()].iloc[0]
         raise FileFormatError(f"{folder / f'{STEM}.test.rating'} has more than one line for user {user}.")
     both = pd.concat([train, test], ignore_index=True)
-    x = Interactions.from_arrays(both["user"], both["item"])
+    x = Interactions.from_arrays(both["user"], both["item"], both["rating"])
     in_train = np.arange(len(x)) < len(train)
     split = Split("leave one out, as the NCF authors cut it", x.select(in_train), None, x.select(~in_train))
     table, n_dropped = _candidates(folder / f"{STEM}.test.negative", test)

@@ -1,6 +1,6 @@
 """The settings of the rows whose models take long to fit, all chosen on data cut from train.
 
-How they were found: ``python -m benchmarks.search_sampled --help``, and ``benchmarks.search_ials`` for iALS.
+How they were found: ``python -m benchmarks.search_trained --help``, and ``benchmarks.search_ials`` for iALS.
 """
 
 from __future__ import annotations
@@ -40,12 +40,25 @@ NEUMF_MS: Settings = {
     "pretrain_learning_rate": 1e-2,
 }
 
+MULT_DAE_MS: Settings = {"layers": (200,), "epochs": 100, "batch_size": 128, "learning_rate": 1e-3}
+MULT_VAE_MS: Settings = {
+    "layers": (400,),
+    "factors": 128,
+    "epochs": 100,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+}
+REC_VAE_MS: Settings = {"width": 400, "factors": 128, "epochs": 50, "batch_size": 128}
+
 # ---------------------------------------------------------------------- recbole-ml100k
 
 IALS_RECBOLE_ML100K: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.6, "l2": 0.01}
 BPR_RECBOLE: Settings = BPR_MS | {"l2": 0.015}
 LOGISTIC_MF_RECBOLE: Settings = LOGISTIC_MF_MS
 NEUMF_RECBOLE: Settings = NEUMF_MS | {"epochs": 4}
+MULT_DAE_RECBOLE: Settings = MULT_DAE_MS
+MULT_VAE_RECBOLE: Settings = MULT_VAE_MS
+REC_VAE_RECBOLE: Settings = REC_VAE_MS
 
 # ---------------------------------------------------------------------- ncf-ml1m
 
@@ -53,22 +66,61 @@ IALS_NCF_ML1M_64: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 
 # The search ends at the setting of Rendle et al. (2022).
 IALS_NCF_ML1M_192: Settings = {"factors": 192, "epochs": 12, "unobserved_weight": 0.3, "l2": 0.007}
 BPR_NCF: Settings = {"factors": 64, "epochs": 60, "batch_size": 4096}
-# The setting of Rendle et al. (2020) for 192 factors, but with Adam and batches in place of plain SGD.
-LOGISTIC_MF_NCF: Settings = {"factors": 192, "epochs": 60, "negatives": 8, "l2": 0.005, "batch_size": 4096}
-# He et al. (2017): four negatives, batches of 256 to 1024, Adam.
-GMF_8_NCF: Settings = {"factors": 8, "epochs": 20, "negatives": 4, "batch_size": 1024}
-MLP_8_NCF: Settings = {"factors": 8, "epochs": 20, "negatives": 4, "batch_size": 1024}
-MLP_64_NCF: Settings = {"factors": 64, "epochs": 20, "negatives": 4, "batch_size": 1024}
-NEUMF_64_NCF: Settings = {"factors": 64, "epochs": 20, "negatives": 4, "batch_size": 1024}
-NEUMF_64_PRETRAINED_NCF: Settings = {
+# The model of Rendle et al. (2020), but with Adam and batches in place of plain SGD.
+LOGISTIC_MF_NCF: Settings = {
+    "factors": 192,
+    "epochs": 30,
+    "negatives": 8,
+    "l2": 0.003,
+    "batch_size": 4096,
+    "learning_rate": 3e-3,
+    "schedule": "linear",
+}
+# He et al. (2017): four negatives, Adam, and no penalty.
+GMF_8_NCF: Settings = {
+    "factors": 8,
+    "epochs": 20,
+    "batch_size": 4096,
+    "learning_rate": 5e-3,
+    "schedule": "linear",
+    "init_std": 0.1,
+}
+MLP_8_NCF: Settings = {
+    "factors": 8,
+    "epochs": 20,
+    "batch_size": 1024,
+    "learning_rate": 3e-3,
+    "schedule": "linear",
+    "init_std": 0.05,
+}
+MLP_64_NCF: Settings = {
     "factors": 64,
     "epochs": 10,
-    "negatives": 4,
+    "batch_size": 4096,
+    "learning_rate": 3e-3,
+    "schedule": "linear",
+    "init_std": 0.05,
+    "l2": 0.005,
+    "dropout": 0.2,
+}
+NEUMF_64_NCF: Settings = MLP_64_NCF
+NEUMF_64_PRETRAINED_NCF: Settings = MLP_64_NCF | {
+    "epochs": 3,
     "batch_size": 1024,
-    "optimizer": "sgd",
-    "learning_rate": 1e-3,
-    "pretrain_epochs": 20,
-    "pretrain_learning_rate": 1e-3,
-    "pretrain_alpha": 0.5,
+    "learning_rate": 5e-4,
+    "pretrain_epochs": 8,
+    "pretrain_learning_rate": 2e-3,
 }
 NEUMF_64_MXNET_NCF: Settings = {"factors": 64, "epochs": 20, "negatives": 4, "batch_size": 1024}
+
+# ---------------------------------------------------------------------- prog-eval
+
+IALS_PROG_EVAL: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.2, "l2": 0.007}
+
+# ---------------------------------------------------------------------- autorec
+
+I_AUTOREC_100K: Settings = {"factors": 100, "epochs": 60, "l2": 1e-3}
+U_AUTOREC_100K: Settings = {"kind": "user", "factors": 100, "epochs": 60, "l2": 1e-3}
+BIASED_MF_1M: Settings = {"factors": 64, "l2": 0.06}
+I_AUTOREC_1M: Settings = {"factors": 300, "epochs": 40, "l2": 3e-4}
+U_AUTOREC_1M: Settings = {"kind": "user", "factors": 300, "epochs": 40, "l2": 3e-4}

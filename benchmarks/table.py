@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -197,7 +198,8 @@ def render(table: Table, rows: Sequence[Row], results: Sequence[Result], seeds: 
     ]
     deterministic = [row.model for row in rows if row.measure is not None and not row.seeded]
     if deterministic:
-        notes.append(f"Without randomness, deviation 0: {', '.join(deterministic)}.")
+        words = f"Without randomness, deviation 0: {'; '.join(deterministic)}."
+        notes.append(textwrap.fill(words, 110))
     head = [table.title, "=" * len(table.title), f"Source: {table.source}", f"Protocol: {table.protocol}"]
     return "\n".join([*head, "", *_aligned(lines), "", *notes])
 

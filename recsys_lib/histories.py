@@ -89,14 +89,36 @@ class Histories:
 
     def select(self, rows: Tensor) -> Histories:
         """Pick lists by row index, shape (m,), in that order; a row may be picked twice."""
+        indptr, places = self.places(rows)
+        return Histories(indptr, self.indices[places], self.n_items)
+
+    def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell where the entries of some lists are: the new ``indptr``, and places in ``indices``.
+
+        Whatever is kept beside ``indices``, such as ratings, can be picked with the places.
+        """
         starts, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
         indptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(lengths, 0, out=indptr[1:])
         # Entry j of the result lies at starts[row of j] + (j - indptr[row of j]).
         shift = torch.repeat_interleave(starts - indptr[:-1], lengths)
-        return Histories(
-            indptr, self.indices[shift + torch.arange(len(shift), device=self.device)], self.n_items
-        )
+        return indptr, shift + torch.arange(len(shift), device=self.device)
+
+    def transposed(self) -> tuple[Histories, Tensor]:
+        """Return the list of rows of each item, and the places in ``indices`` that its entries come from.
+
+        Examples
+        --------
+        >>> rows_of_items, places = Histories.from_lists([[0, 1], [1]], n_items=3).transposed()
+        >>> rows_of_items.indptr, rows_of_items.indices, places
+        (tensor([0, 1, 3, 3]), tensor([0, 0, 1]), tensor([0, 1, 2]))
+        """
+        rows, items = self.pairs()
+        # Stable, so that the rows of an item stay in ascending order; and narrow numbers are sorted faster.
+        order = (items.int() if self.n_items < 2**31 else items).argsort(stable=True)
+        indptr = torch.zeros(self.n_items + 1, dtype=torch.int64, device=items.device)
+        torch.cumsum(torch.bincount(items, minlength=self.n_items), 0, out=indptr[1:])
+        return Histories(indptr, rows[order], len(self)), order
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return a matrix of ones and zeros, shape (n, n_items)."""

@@ -20,7 +20,7 @@ from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
-__all__ = ["NegativeSampler", "hardest", "met_by", "sample_unknown"]
+__all__ = ["NegativeSampler", "hardest", "items_of", "met_by", "sample_unknown"]
 
 # Users that are drawn for at once. Part of the meaning of a seed: another number gives other candidates.
 _USERS_AT_ONCE = 4096
@@ -185,6 +185,40 @@ def met_by(seen: Histories, users: Tensor, items: Tensor) -> Tensor:
     table = torch.zeros(len(users), len(items) + 1, dtype=torch.bool)
     table[rows, column[met]] = True
     return table[:, column[items]]
+
+
+def items_of(histories: Histories) -> tuple[Tensor, Histories]:
+    """Find the items that occur in a batch of histories, and write the histories in terms of them.
+
+    In mini-batch based negative sampling (Moussawi 2018) these are the only items that the batch is trained
+    on: what one person has serves the others as a negative.
+
+    Parameters
+    ----------
+    histories : Histories, b lists over n_items items
+
+    Returns
+    -------
+    items : Tensor of int64, shape (m,)
+        Ascending.
+    histories : Histories, b lists over m items
+        Number 0 is the first of ``items``.
+
+    Examples
+    --------
+    >>> items, local = items_of(Histories.from_lists([[3, 7], [7]], n_items=1_000_000))
+    >>> items
+    tensor([3, 7])
+    >>> local.indices, local.n_items
+    (tensor([0, 1, 1]), 2)
+    """
+    # Marking and counting takes no sort, and as little time for a large catalogue as for a small one.
+    marks = torch.zeros(histories.n_items, dtype=torch.bool, device=histories.device)
+    marks[histories.indices] = True
+    items = marks.nonzero().flatten()
+    number = torch.empty(histories.n_items, dtype=torch.int64, device=histories.device)
+    number[items] = torch.arange(len(items), device=histories.device)
+    return items, Histories(histories.indptr, number[histories.indices], len(items))
 
 
 def hardest(candidates: Tensor, scores: Tensor, n: int) -> Tensor:

@@ -22,6 +22,7 @@ from recsys_lib._files import atomic_write
 from recsys_lib._tensors import read_tensors
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import FileFormatError, RecsysError
+from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients
 
 Batches = Callable[[torch.Generator], Iterable[Any]]
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -107,8 +108,9 @@ class TrainingOptions:
 
 
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
+    # Adam itself, unless a gradient is sparse.
+    "adam": LazyAdam,
+    "adamw": LazyAdamW,
     "sgd": torch.optim.SGD,
     "adagrad": torch.optim.Adagrad,
 }
@@ -277,7 +279,7 @@ def _epoch(
             value = loss(run.net, batch)
         value.backward()
         if options.clip_norm is not None:
-            nn.utils.clip_grad_norm_(run.net.parameters(), options.clip_norm)
+            clip_gradients(run.net.parameters(), options.clip_norm)
         run.optimizer.step()
         total += value.detach()
         count += 1
@@ -313,8 +315,9 @@ def _diverged(what: str, options: TrainingOptions) -> TrainingError:
 
 def _make_optimizer(net: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     make = _OPTIMIZERS[options.optimizer]
-    # One kernel for all parameters. Adagrad has it on the CPU only.
-    fused = options.optimizer != "adagrad"
+    # One kernel for all parameters. Adagrad has it on the CPU only, and SGD only for dense gradients.
+    sparse = any(getattr(module, "sparse", False) for module in net.modules())
+    fused = options.optimizer != "adagrad" and not (sparse and options.optimizer == "sgd")
     return make(net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
 
 

@@ -84,3 +84,36 @@ def test_items_outside_the_catalogue_are_refused(item):
 def test_rows_outside_the_table_are_refused(row):
     with pytest.raises(IndexError, match="row indices must be from 0 to 1"):
         Histories.from_pairs(torch.tensor([0, row]), torch.tensor([0, 0]), n_rows=2, n_items=3)
+
+
+@repeatable
+@given(lists_of_items, st.data())
+def test_places_pick_what_is_kept_beside_the_items(lists, data):
+    histories = Histories.from_lists(lists, N_ITEMS)
+    beside = 10 * torch.arange(len(histories.indices))
+    expected = [
+        [(item, 10 * (start + k)) for k, item in enumerate(one)]
+        for one, start in zip(as_lists(histories), histories.indptr.tolist(), strict=False)
+    ]
+    picked = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8)) if lists else []
+    indptr, places = histories.places(torch.tensor(picked, dtype=torch.int64))
+    found = zip(histories.indices[places].tolist(), beside[places].tolist(), strict=True)
+    assert list(found) == [entry for row in picked for entry in expected[row]]
+    assert indptr.diff().tolist() == [len(expected[row]) for row in picked]
+    assert indptr[0] == 0
+
+
+@repeatable
+@given(lists_of_items)
+def test_transposed(lists):
+    histories = Histories.from_lists(lists, N_ITEMS)
+    rows_of_items, places = histories.transposed()
+    expected = [[row for row, one in enumerate(lists) if item in one] for item in range(N_ITEMS)]
+    assert as_lists(rows_of_items) == expected
+    assert (len(rows_of_items), rows_of_items.n_items) == (N_ITEMS, len(lists))
+    rows, items = histories.pairs()
+    assert torch.equal(rows[places], rows_of_items.indices)
+    assert torch.equal(items[places], rows_of_items.pairs()[0])
+    back, there = rows_of_items.transposed()
+    assert as_lists(back) == as_lists(histories)
+    assert torch.equal(places[there], torch.arange(len(places)))

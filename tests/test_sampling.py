@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
-from recsys_lib.sampling import NegativeSampler, hardest, met_by, sample_unknown
+from recsys_lib.sampling import NegativeSampler, hardest, items_of, met_by, sample_unknown
 
 # Gaps at both ends, none, in a row, next to a free item; user 5 has one free item left, user 6 another.
 LISTS = [[0, 1, 2, 7], [], [5], [1, 3, 5], [6, 7], [0, 1, 2, 3, 4, 6, 7], [1, 2, 3, 4, 5, 6, 7], [0, 7]]
@@ -266,3 +266,29 @@ def test_too_few_items_are_left():
     with pytest.raises(DataError, match=r"cannot draw 3 unknown items .* only 2 of the 4"):
         sample_unknown(Histories.from_lists([[], [0, 1]], n_items=4), 3, seed=0)
     assert sample_unknown(Histories.from_lists([], n_items=4), 3, seed=0).shape == (0, 3)
+
+
+# ---------------------------------------------------------------------- the items of a batch
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seen=histories(), data=st.data())
+def test_items_of_a_batch(seen, data):
+    rows = data.draw(st.lists(st.integers(0, len(seen) - 1), max_size=6))
+    batch = seen.select(torch.tensor(rows, dtype=torch.int64))
+    items, local = items_of(batch)
+    assert items.tolist() == sorted(set(batch.indices.tolist()))
+    assert items.dtype == local.indices.dtype == torch.int64
+    assert (len(local), local.n_items) == (len(rows), len(items))
+    assert torch.equal(local.indptr, batch.indptr)
+    assert torch.equal(items[local.indices], batch.indices)
+    assert torch.equal(local.to_dense(), batch.to_dense()[:, items])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
+def test_items_of_a_batch_on_a_gpu():
+    items, local = items_of(SEEN.to("cuda"))
+    expected, plain = items_of(SEEN)
+    assert torch.equal(items.cpu(), expected)
+    assert torch.equal(local.indices.cpu(), plain.indices)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.table import Table
-from benchmarks.tables import ms_ml100k, ncf_ml1m, recbole_ml100k, rmse_ml100k
+from benchmarks.tables import autorec, ms_ml100k, ncf_ml1m, prog_eval, recbole_ml100k, rmse_ml100k
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (ms_ml100k.TABLE, recbole_ml100k.TABLE, ncf_ml1m.TABLE, rmse_ml100k.TABLE)
+    module.TABLE.name: module.TABLE
+    for module in (ms_ml100k, recbole_ml100k, ncf_ml1m, prog_eval, rmse_ml100k, autorec)
 }

@@ -9,7 +9,19 @@ from benchmarks import settings
 from benchmarks.choose import Validation, best_of, fitted, hidden_tenths, on
 from benchmarks.table import Measure, Row, Table
 from recsys_lib import Interactions, datasets, evaluate, splits
-from recsys_lib.models import BPR, EASE, IALS, BiasedMF, ItemKNN, LogisticMF, NeuMF, Popularity
+from recsys_lib.models import (
+    BPR,
+    EASE,
+    IALS,
+    BiasedMF,
+    ItemKNN,
+    LogisticMF,
+    MultDAE,
+    MultVAE,
+    NeuMF,
+    Popularity,
+    RecVAE,
+)
 from recsys_lib.models.base import Recommender
 from recsys_lib.splits import Split
 
@@ -94,6 +106,18 @@ def _rows(folder: Path | None) -> list[Row]:
             published=_published(0.368634, 0.095231, 0.326935, 0.163221),
             remark="Called NCF in the source: a NeuMF with 4 factors.",
             measure=ranking(lambda seed: NeuMF(seed=seed, **settings.NEUMF_MS)),
+        ),
+        Row(
+            model="MultDAE",
+            measure=ranking(lambda seed: MultDAE(seed=seed, **settings.MULT_DAE_MS)),
+        ),
+        Row(
+            model="MultVAE",
+            measure=ranking(lambda seed: MultVAE(seed=seed, **settings.MULT_VAE_MS)),
+        ),
+        Row(
+            model="RecVAE",
+            measure=ranking(lambda seed: RecVAE(seed=seed, **settings.REC_VAE_MS)),
         ),
         Row(
             model="BiasedMF (by rating)",

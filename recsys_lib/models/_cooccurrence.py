@@ -44,12 +44,3 @@ def co_counts(seen: Histories, user_weights: Tensor | None = None) -> Iterator[t
     size = max(1, _BLOCK_BYTES // (4 * seen.n_items))
     for start in range(0, seen.n_items, size):
         yield start, torch.from_numpy((by_item[start : start + size] @ by_user).toarray())
-
-
-def sum_rows(table: Tensor, histories: Histories) -> Tensor:
-    """Sum the rows of ``table`` that belong to the items of each history, (n_items, d) -> (n, d).
-
-    This is the product of the sparse 0/1 matrix of histories with a dense table. No matter which other
-    histories are in the batch, the sum of one history is the same to the last bit.
-    """
-    return torch.nn.functional.embedding_bag(histories.indices, table, histories.indptr[:-1], mode="sum")

@@ -84,11 +84,7 @@ class Lists:
 
     def transposed(self) -> Lists:
         """Return the lists of rows of each item."""
-        rows, items = self.histories.pairs()
-        order = items.argsort(stable=True)  # so that the rows of an item stay in ascending order
-        indptr = torch.zeros(self.histories.n_items + 1, dtype=torch.int64, device=items.device)
-        torch.cumsum(torch.bincount(items, minlength=self.histories.n_items), 0, out=indptr[1:])
-        return Lists(Histories(indptr, rows[order], len(self)))
+        return Lists(self.histories.transposed()[0])
 
     def dots(self, x: Tensor, vectors: Tensor) -> Tensor:
         """Multiply the vector of each list with those of its items, (n, d), (n_items, d) -> (n_entries,).

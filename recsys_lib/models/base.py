@@ -93,7 +93,7 @@ class Recommender(ABC):
         """Score the whole catalogue for people known only by their items -> (b, n_items)."""
         raise NotSupportedError(
             f"{self.name} cannot score a new user by their items: it has a learned vector per user. "
-            "Models that can: ItemKNN, EASE, iALS."
+            "Models that can: ItemKNN, EASE, iALS, and all autoencoders."
         )
 
     def _item_vectors(self) -> Tensor:

@@ -125,8 +125,13 @@ def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str
     >>> categories_of(films, ["year", "genres"], "item").to_dense().int().tolist()
     [[1, 0, 1], [1, 1, 1], [0, 0, 0]]
     """
-    if not columns:
-        return None
+    return named_categories_of(table, columns, whose)[0] if columns else None
+
+
+def named_categories_of(
+    table: pd.DataFrame | None, columns: Sequence[str], whose: str
+) -> tuple[Histories, list[tuple[str, str]]]:
+    """Number the categories as :func:`categories_of` does, and return column and name of each as well."""
     here = [] if table is None else list(table.columns)
     missing = [column for column in columns if column not in here]
     if table is None or missing:
@@ -135,7 +140,9 @@ def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str
             f"{whose}_features asks for {missing}, and the training data has {has}. "
             "Attach them with with_features()."
         )
-    rows, codes, known = [], [], 0
+    rows: list[np.ndarray] = []
+    codes: list[np.ndarray] = []
+    known: list[tuple[str, str]] = []
     for column in columns:
         values = table[column].reset_index(drop=True).dropna()
         if not pd.api.types.is_numeric_dtype(values):
@@ -144,11 +151,12 @@ def categories_of(table: pd.DataFrame | None, columns: Sequence[str], whose: str
             values = values[values != ""]
         numbers, names = pd.factorize(values, sort=True)
         rows.append(values.index.to_numpy())
-        codes.append(numbers + known)
-        known += len(names)
-    return Histories.from_pairs(
+        codes.append(numbers + len(known))
+        known += [(column, str(name)) for name in names]
+    categories = Histories.from_pairs(
         torch.from_numpy(np.concatenate(rows).astype(np.int64)),
         torch.from_numpy(np.concatenate(codes).astype(np.int64)),
         len(table),
-        known,
+        len(known),
     )
+    return categories, known

@@ -172,6 +172,10 @@ class GradientRecommender(Recommender):
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
         self.net_ = self._new_net().to(self.device_)
+        # PyTorch lets some buffers of batch normalisation be missing.
+        missing = self.net_.state_dict().keys() - state.keys()
+        if missing:
+            raise KeyError(f"the weights lack {', '.join(sorted(missing))}")
         self.net_.load_state_dict(state)
         self.net_.eval()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import pandas as pd
 import torch
+from torch import nn
 
 from recsys_lib._validation import check_integer, check_number
 from recsys_lib.histories import Histories
@@ -23,6 +25,16 @@ class _NCF(SampledRecommender):
     def _check(self) -> None:
         super()._check()
         check_integer("factors", self.factors, 1)
+
+    def _start_at_average(self, output: nn.Linear) -> None:
+        """Let the scores start at the log-odds of a positive among the pairs that are compared.
+
+        Otherwise the first steps push all scores down, through the whole network, and may shut its ReLUs for
+        good: Lin et al. (2017), "Focal loss for dense object detection", section 3.3.
+        """
+        # The other losses see differences between scores only.
+        if self.loss == "logistic":
+            nn.init.constant_(output.bias, -math.log(self.negatives))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -61,11 +73,13 @@ class GMF(_NCF):
         item_categories: Histories | None,
         generator: torch.Generator,
     ) -> GMFNet:
-        return GMFNet(
+        net = GMFNet(
             IdEmbedding(n_users, self.factors, user_categories, init_std=self.init_std, generator=generator),
             IdEmbedding(n_items, self.factors, item_categories, init_std=self.init_std, generator=generator),
             generator=generator,
         )
+        self._start_at_average(net.output)
+        return net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -127,13 +141,15 @@ class MLP(_NCF):
     ) -> MLPNet:
         widths = [self.factors * 2**step for step in reversed(range(self.layers))]
         dim = max(1, widths[0] // 2) if widths else self.factors
-        return MLPNet(
+        net = MLPNet(
             IdEmbedding(n_users, dim, user_categories, init_std=self.init_std, generator=generator),
             IdEmbedding(n_items, dim, item_categories, init_std=self.init_std, generator=generator),
             widths,
             dropout=self.dropout,
             generator=generator,
         )
+        self._start_at_average(net.output)
+        return net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

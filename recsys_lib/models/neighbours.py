@@ -12,7 +12,8 @@ from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
-from recsys_lib.models._cooccurrence import co_counts, sum_rows
+from recsys_lib.models._bags import sum_rows
+from recsys_lib.models._cooccurrence import co_counts
 from recsys_lib.models.base import Recommender
 from recsys_lib.ranking import top_k
 

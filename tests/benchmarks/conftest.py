@@ -48,6 +48,7 @@ def small(ratings: Interactions, ncf_folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ncf_ml1m, "CANDIDATES", 6)
     for name, chosen in vars(settings).items():
         if name.isupper():
-            shorter = {key: 2 for key in ("epochs", "pretrain_epochs") if key in chosen}
-            monkeypatch.setattr(settings, name, chosen | shorter | {"factors": 4})
+            smaller = {"epochs": 2, "pretrain_epochs": 2, "factors": 4, "width": 8, "layers": (8,)}
+            known = {key: value for key, value in smaller.items() if key in chosen}
+            monkeypatch.setattr(settings, name, chosen | known)
     return ncf_folder

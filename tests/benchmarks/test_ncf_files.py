@@ -26,7 +26,7 @@ def test_train_test_and_candidates(folder):
     assert list(zip(frame["user"], frame["item"], strict=True)) == [(0, 10), (0, 11), (1, 10), (1, 12)]
     assert data.split.test.to_dataframe()["item"].tolist() == [12, 13]
     assert data.split.valid is None
-    assert data.split.train.ratings is None
+    assert frame["rating"].tolist() == [5, 3, 4, 1]
     # The test item comes first, once; the others of the file follow; -1 fills the row up.
     items = data.split.train.item_ids.take([0, 1, 2, 3]).tolist()
     assert items == [10, 11, 12, 13]

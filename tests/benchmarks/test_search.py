@@ -5,13 +5,13 @@ from dataclasses import fields
 
 import pytest
 
-from benchmarks import choose, search_sampled
+from benchmarks import choose, search_autorec, search_trained
 from benchmarks.choose import Validation, best_of, hidden_tenths
 from benchmarks.search_biased_mf import AXES as BIASED_MF_AXES
-from benchmarks.search_sampled import AXES, CASES, MODELS, curve, main, mean_curve, search, settings_to_try
+from benchmarks.search_trained import AXES, CASES, MODELS, curve, main, mean_curve, search, settings_to_try
 from recsys_lib import evaluate, splits
 from recsys_lib.evaluation import SampledMetricsWarning
-from recsys_lib.models import BPR, EASE, BiasedMF, Popularity
+from recsys_lib.models import BPR, EASE, AutoRec, BiasedMF, Popularity
 from recsys_lib.models.ncf import GMF
 
 
@@ -138,7 +138,7 @@ def test_the_start_can_be_changed(small, capsys):
     ],
 )
 def test_bad_options_are_refused_before_any_work(options, words, capsys, monkeypatch):
-    monkeypatch.setattr(search_sampled, "search", lambda *a: pytest.fail("the work has begun"))
+    monkeypatch.setattr(search_trained, "search", lambda *a: pytest.fail("the work has begun"))
     with pytest.raises(SystemExit) as stop:
         main(options)
     assert stop.value.code == 2
@@ -149,3 +149,24 @@ def test_missing_files_are_said(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--table", "ncf-ml1m", "--model", "BPR", "--data", str(tmp_path)])
     assert "ml-1m.test.negative" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- AutoRec
+
+
+def test_the_search_for_autorec_measures_hidden_ratings(small, ratings):
+    said: list[str] = []
+    parts = search_autorec.cut("100K", small)
+    assert len(parts.train) + len(parts.test) < len(ratings)
+    search_autorec.search(AutoRec, parts, {"factors": 4, "epochs": 2}, {"l2": (0.5,)}, said.append)
+    assert [line.split("  ")[1] for line in said] == ["start", "l2=0.5"]
+    expected = AutoRec(factors=4, epochs=2, progress=False).fit(parts.train, parts.test).history_
+    assert said[0].startswith(f"{expected['valid_rmse'].min():.4f} at epoch")
+
+
+def test_the_search_for_autorec_on_the_command_line(small, capsys):
+    search_autorec.main(["--size", "1M", "--data", str(small), "--kind", "user", "--axes", "schedule"])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(search_autorec.AXES["schedule"])
+    with pytest.raises(SystemExit):
+        search_autorec.main(["--kind", "biased-mf"])
+    assert "no row for biased-mf on 100K" in capsys.readouterr().err

@@ -292,7 +292,7 @@ class RecommenderContract(ABC):
         model.save(path)
         return path
 
-    def test_a_loaded_model_is_the_same(self, model, saved):
+    def test_a_loaded_model_is_the_same(self, model, board, saved):
         for load in (recsys_lib.load, type(model).load, Recommender.load):
             loaded = load(saved, device="cpu")
             assert type(loaded) is type(model)
@@ -301,7 +301,7 @@ class RecommenderContract(ABC):
                 assert getattr(loaded, field.name) == getattr(model, field.name)
             if self.has_similar_items:
                 pd.testing.assert_frame_equal(loaded.similar_items(["i00"]), model.similar_items(["i00"]))
-            assert loaded.fit(checkerboard(ratings=model.predicts_ratings)).is_fitted
+            assert loaded.fit(board).is_fitted
 
     def test_every_damaged_byte_of_the_contents_is_noticed(self, saved, tmp_path):
         whole, damaged = saved.read_bytes(), tmp_path / "damaged.pt"

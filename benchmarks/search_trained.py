@@ -1,8 +1,8 @@
-"""How the settings of models with sampled negatives were chosen, on data cut from train only.
+"""How the settings of models trained by gradient descent were chosen, on data cut from train only.
 
-python -m benchmarks.search_sampled --table ms-ml100k --model BPR
-python -m benchmarks.search_sampled --table ncf-ml1m --data FOLDER --model MLP --axes l2 --epochs 30
-python -m benchmarks.search_sampled --table ms-ml100k --model BPR --set factors=128 l2=0.02 --axes
+python -m benchmarks.search_trained --table ms-ml100k --model BPR
+python -m benchmarks.search_trained --table ncf-ml1m --data FOLDER --model MLP --axes l2 --epochs 30
+python -m benchmarks.search_trained --table ms-ml100k --model BPR --set factors=128 l2=0.02 --axes
 
 ==================  =======================================================================================
 ``ms-ml100k``       a random tenth of the train rows of each item is hidden
@@ -32,33 +32,61 @@ from benchmarks import settings
 from benchmarks.choose import Validation
 from benchmarks.tables import ms_ml100k, ncf_ml1m, recbole_ml100k
 from recsys_lib.errors import RecsysError
-from recsys_lib.models import BPR, GMF, MLP, LogisticMF, NeuMF
-from recsys_lib.models.sampled import SampledRecommender
+from recsys_lib.models import (
+    BPR,
+    GMF,
+    MLP,
+    DynamicAutoencoder,
+    LogisticMF,
+    MultDAE,
+    MultVAE,
+    NeuMF,
+    RecVAE,
+)
+from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.training import EpochEnd
 
-MODELS: dict[str, type[SampledRecommender]] = {
-    family.__name__: family for family in (BPR, LogisticMF, GMF, MLP, NeuMF)
+MODELS: dict[str, type[GradientRecommender]] = {
+    family.__name__: family
+    for family in (BPR, LogisticMF, GMF, MLP, NeuMF, DynamicAutoencoder, MultDAE, MultVAE, RecVAE)
 }
 Axes = dict[str, tuple[Any, ...]]
 
 _TRAINING: Axes = {
     "seed": (10, 20),  # how much two runs of one setting differ
-    "learning_rate": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
+    "learning_rate": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2),
     "epochs": (10, 15, 20, 30, 40, 60),
     "schedule": ("constant", "linear"),
     "batch_size": (256, 1024, 2048, 4096),
     "negatives": (1, 2, 4, 8),
 }
 _DOT_PRODUCT: Axes = _TRAINING | {
-    "l2": (0.001, 0.003, 0.005, 0.007, 0.01, 0.014, 0.015, 0.02, 0.03, 0.05),
+    "l2": (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.014, 0.015, 0.02, 0.03, 0.05),
     "factors": (64, 128, 192, 256),
 }
 _NEURAL: Axes = _TRAINING | {
     "l2": (0.0, 0.001, 0.003, 0.005, 0.01, 0.014, 0.02, 0.03, 0.06, 0.1),
     "factors": (8, 16, 32, 64),
-    "init_std": (0.01, 0.05),
+    "init_std": (0.01, 0.05, 0.1),
 }
-_LAYERS: Axes = {"layers": (2, 3), "dropout": (0.0, 0.3, 0.5)}
+_LAYERS: Axes = {"layers": (2, 3), "dropout": (0.0, 0.2, 0.3, 0.5)}
+_AUTOENCODER: Axes = {
+    "seed": (10, 20),
+    "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
+    "epochs": (25, 50, 100, 200),
+    "batch_size": (64, 128, 256, 512),
+    "noise": (0.3, 0.5, 0.7, 0.8),
+    "weight_decay": (0.0, 1e-6, 1e-5, 1e-4, 1e-3),
+    "schedule": ("constant", "linear"),
+    "loss": ("multinomial", "logistic"),
+}
+_DAE: Axes = _AUTOENCODER | {
+    "layers": ((100,), (200,), (400,), (600, 200), (600,)),
+    "dropout": (0.0, 0.3, 0.5),
+    "tied": (True,),
+    "activation": ("tanh", "elu", "none"),
+}
+_VAE: Axes = _AUTOENCODER | {"factors": (64, 128, 200, 400)}
 AXES: dict[str, Axes] = {
     "BPR": _DOT_PRODUCT | {"sampler": ("uniform", "popularity", "hard")},
     "LogisticMF": _DOT_PRODUCT,
@@ -68,11 +96,20 @@ AXES: dict[str, Axes] = {
     | _LAYERS
     | {
         "epochs": (1, 2, 3, 4, 10, 20),
-        "pretrain_epochs": (0, 15, 20),
-        "pretrain_learning_rate": (1e-3, 1e-2),
+        "pretrain_epochs": (0, 8, 15, 20),
+        "pretrain_learning_rate": (1e-3, 2e-3, 1e-2),
         "pretrain_alpha": (0.5, 0.7),
         "loss": ("logistic", "softmax"),
     },
+    "DynamicAutoencoder": _DAE | {"decode": ("batch",), "confidence": (0.0, 1.0, 3.0)},
+    "MultDAE": _DAE,
+    "MultVAE": _VAE
+    | {
+        "layers": ((200,), (400,), (600,)),
+        "kl_weight": (0.0, 0.05, 0.1, 0.2, 0.4),
+        "anneal_epochs": (0, 20, 50, 100),
+    },
+    "RecVAE": _VAE | {"width": (200, 400, 600), "kl_weight": (0.001, 0.0025, 0.005, 0.01)},
 }
 
 
@@ -87,7 +124,14 @@ class Case:
 CASES: dict[str, Case] = {
     "ms-ml100k": Case(
         lambda folder, n: ms_ml100k.validations(ms_ml100k.load(folder), n),
-        {"BPR": settings.BPR_MS, "LogisticMF": settings.LOGISTIC_MF_MS, "NeuMF": settings.NEUMF_MS},
+        {
+            "BPR": settings.BPR_MS,
+            "LogisticMF": settings.LOGISTIC_MF_MS,
+            "NeuMF": settings.NEUMF_MS,
+            "MultDAE": settings.MULT_DAE_MS,
+            "MultVAE": settings.MULT_VAE_MS,
+            "RecVAE": settings.REC_VAE_MS,
+        },
     ),
     "recbole-ml100k": Case(
         lambda folder, n: recbole_ml100k.validations(recbole_ml100k.load(folder)) * n,
@@ -95,6 +139,9 @@ CASES: dict[str, Case] = {
             "BPR": settings.BPR_RECBOLE,
             "LogisticMF": settings.LOGISTIC_MF_RECBOLE,
             "NeuMF": settings.NEUMF_RECBOLE,
+            "MultDAE": settings.MULT_DAE_RECBOLE,
+            "MultVAE": settings.MULT_VAE_RECBOLE,
+            "RecVAE": settings.REC_VAE_RECBOLE,
         },
     ),
     "ncf-ml1m": Case(
@@ -119,7 +166,7 @@ def settings_to_try(start: settings.Settings, axes: Axes) -> Iterator[tuple[str,
                 yield f"{axis}={value!r}", start | {axis: value}
 
 
-def curve(model: SampledRecommender, validation: Validation, every: int) -> dict[int, float]:
+def curve(model: GradientRecommender, validation: Validation, every: int) -> dict[int, float]:
     """Fit a model on the train part, and measure it after every so many epochs and after the last one."""
     found: dict[int, float] = {}
 
@@ -132,7 +179,7 @@ def curve(model: SampledRecommender, validation: Validation, every: int) -> dict
 
 
 def mean_curve(
-    family: type[SampledRecommender],
+    family: type[GradientRecommender],
     setting: settings.Settings,
     validations: Sequence[Validation],
     every: int,
@@ -150,7 +197,7 @@ def mean_curve(
 
 
 def search(
-    family: type[SampledRecommender],
+    family: type[GradientRecommender],
     validations: Sequence[Validation],
     start: settings.Settings,
     axes: Axes,
@@ -185,7 +232,7 @@ def _assignments(texts: Sequence[str]) -> settings.Settings:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the search and print it."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.search_sampled",
+        prog="python -m benchmarks.search_trained",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

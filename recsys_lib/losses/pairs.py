@@ -1,10 +1,4 @@
-r"""What models minimise: pure functions on tensors, each a mean that can be differentiated.
-
->>> import torch
->>> predicted, actual = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 2.0])
->>> squared_error(predicted, actual)
-tensor(2.)
-"""
+r"""Losses of single ratings, and of positives beside sampled negatives."""
 
 from __future__ import annotations
 
@@ -13,17 +7,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, relu, softplus
 
 from recsys_lib.errors import DataError
-
-__all__ = [
-    "bpr",
-    "hinge",
-    "in_batch_softmax",
-    "l2_penalty",
-    "logistic",
-    "sampled_softmax",
-    "squared_error",
-    "warp",
-]
 
 
 def squared_error(predicted: Tensor, actual: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,0 +1,235 @@
+"""AutoRec: an autoencoder for explicit ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.histories import Histories
+from recsys_lib.interactions import Interactions
+from recsys_lib.losses import squared_error
+from recsys_lib.models._bags import sum_rows
+from recsys_lib.models._least_squares import Lists, algebra_device, solve_exactly
+from recsys_lib.models.gradient import GradientRecommender
+from recsys_lib.models.history_nets import xavier_table
+from recsys_lib.training import shuffled
+
+# Rows that are encoded at once: bounds the memory.
+_ROWS = 4096
+# Penalty of the regression for a new user of I-AutoRec: as much as one known rating.
+_NEW_USER_L2 = 1.0
+
+
+class AutoRecNet(nn.Module):
+    r"""One hidden layer between the known ratings of a row and all ratings of the row.
+
+    .. math:: h(r) = \mu + c + V \sigma\Big(b + \sum_j (r_j - \mu)\, w_j\Big)
+
+    Equation 1 of Sedhain et al. (2015), but for the mean :math:`\mu`, which is taken off the ratings before
+    and added after. A rating that is not known adds nothing to the sum.
+
+    Parameters
+    ----------
+    n_columns : int
+        Users, if the rows are items; items, if the rows are users.
+    factors : int
+        Size of the hidden layer.
+    generator : torch.Generator, optional
+        Draws the weights.
+
+    Attributes
+    ----------
+    mean, lowest, highest : Tensor, scalar
+        Of the ratings in training.
+    """
+
+    mean: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, n_columns: int, factors: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.encoder = nn.Parameter(xavier_table(n_columns, factors, generator))
+        self.encoder_bias = nn.Parameter(torch.zeros(factors))
+        self.decoder = nn.Parameter(xavier_table(n_columns, factors, generator))
+        self.decoder_bias = nn.Parameter(torch.zeros(n_columns))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("lowest", torch.tensor(-torch.inf))
+        self.register_buffer("highest", torch.tensor(torch.inf))
+
+    def encode(self, rows: Histories, ratings: Tensor) -> Tensor:
+        """Return the hidden layer, b lists of columns with a rating each -> (b, d)."""
+        return torch.sigmoid(sum_rows(self.encoder, rows, ratings - self.mean) + self.encoder_bias)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the ratings of all columns, (b, d) -> (b, n_columns)."""
+        return torch.addmm(self.mean + self.decoder_bias, codes, self.decoder.T)
+
+    def forward(self, rows: Histories, ratings: Tensor) -> Tensor:
+        """Return the ratings of all columns, b lists of columns with a rating each -> (b, n_columns)."""
+        return self.decode(self.encode(rows, ratings))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AutoRec(GradientRecommender):
+    r"""An autoencoder for explicit ratings: it fills in a column, or a row, of the rating matrix.
+
+    .. math:: \min \sum_{(u, i) \in \mathcal K} \big(r_{ui} - h(r_i)_u\big)^2
+              + \frac \lambda 2 \big(\lVert W \rVert^2 + \lVert V \rVert^2\big)
+
+    for I-AutoRec, which reads the ratings :math:`r_i` of an item; U-AutoRec reads those of a user. Only known
+    ratings are compared, so that the model cannot get by with answering what it was asked.
+
+    :meth:`predict` keeps to the rating scale seen in training; scores for ranking are not cut off there. New
+    people are known by their items alone, and taken to have given each the highest rating. U-AutoRec reads
+    that as it reads any row; for I-AutoRec, where a user is a row of :math:`V`, a ridge regression on the
+    hidden layers finds a row for them.
+
+    Parameters
+    ----------
+    kind : {"item", "user"}
+        Whose ratings are read: I-AutoRec or U-AutoRec.
+    factors : int
+        Size of the hidden layer.
+    batch_size : int
+        Items, or users, per step.
+    l2 : float
+        :math:`\lambda`, divided by the number of ratings in a batch, as the loss is a mean over them.
+    epochs, learning_rate, schedule, patience, ...
+        See :class:`recsys_lib.models.gradient.GradientRecommender`.
+
+    References
+    ----------
+    S. Sedhain, A. K. Menon, S. Sanner and L. Xie (2015), "AutoRec: autoencoders meet collaborative
+    filtering", WWW.
+
+    Examples
+    --------
+    >>> from recsys_lib import Interactions
+    >>> x = Interactions.from_arrays(list("aabbccddef"), list("tjtjtjtjtt"), [5, 1, 5, 1, 1, 5, 1, 5, 5, 1])
+    >>> model = AutoRec(kind="user", factors=4, epochs=200, learning_rate=0.02).fit(x)
+    >>> likes_tea, does_not = model.predict(["e", "f"], ["j", "j"])
+    >>> bool(likes_tea < 2 < 4 < does_not)
+    True
+    """
+
+    kind: str = "item"
+    factors: int = 500
+    epochs: int = 50
+    batch_size: int = 128
+    l2: float = 1e-3
+
+    predicts_ratings: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """The name of the model in tables and plots."""
+        return f"{self.kind[0].upper()}-AutoRec"
+
+    def _check(self) -> None:
+        super()._check()
+        check_choice("kind", self.kind, ("item", "user"))
+        check_integer("factors", self.factors, 1)
+        check_number("l2", self.l2, 0)
+
+    # ------------------------------------------------------------------ fitting
+
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> AutoRecNet:
+        return AutoRecNet(n_users if self.kind == "item" else n_items, self.factors, generator)
+
+    @torch.no_grad()
+    def _prepare(self, train: Interactions) -> tuple[Histories, Tensor]:
+        matrix = train.to_csr("ratings")
+        ratings = torch.from_numpy(matrix.data).to(self.device_)
+        rows = self.seen_
+        if self.kind == "item":
+            rows, places = rows.transposed()
+            ratings = ratings[places]
+        net = self.net_
+        net.mean.copy_(ratings.mean())
+        net.lowest.copy_(ratings.min())
+        net.highest.copy_(ratings.max())
+        # A column without ratings is never trained: random vectors would be noise in every prediction.
+        unknown = torch.bincount(rows.indices, minlength=rows.n_items) == 0
+        net.encoder[unknown] = 0
+        net.decoder[unknown] = 0
+        self._known = rows, ratings
+        return self._known
+
+    def _batches(
+        self, data: tuple[Histories, Tensor], generator: torch.Generator
+    ) -> Iterator[tuple[Histories, Tensor]]:
+        known, ratings = data
+        rated = known.lengths().nonzero().flatten()
+        for chosen in shuffled(len(rated), int(self.batch_size), generator):
+            indptr, places = known.places(rated[chosen])
+            yield Histories(indptr, known.indices[places], known.n_items), ratings[places]
+
+    def _loss(self, net: Any, batch: tuple[Histories, Tensor]) -> Tensor:
+        rows, ratings = batch
+        error = squared_error(net(rows, ratings)[rows.pairs()].float(), ratings)
+        lengths = net.encoder.square().sum() + net.decoder.square().sum()
+        return error + 0.5 * self.l2 * lengths
+
+    def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
+        super()._fit(train, valid, **options)
+        self.codes_: Tensor = self._encode_all()
+        del self._known
+
+    @torch.no_grad()
+    def _encode_all(self) -> Tensor:
+        """Return the hidden layers of all items, or users, from their ratings in training."""
+        known, ratings = self._known
+        parts = []
+        for rows in torch.arange(len(known), device=self.device_).split(_ROWS):
+            indptr, places = known.places(rows)
+            part = Histories(indptr, known.indices[places], known.n_items)
+            parts.append(self.net_.encode(part, ratings[places]))
+        return torch.cat(parts)
+
+    # ------------------------------------------------------------------ scoring
+
+    def _scores(self, users: Tensor) -> Tensor:
+        # While the model is being fitted, the hidden layers change with every epoch.
+        codes = self.codes_ if "codes_" in self.__dict__ else self._encode_all()
+        net = self.net_
+        if self.kind == "user":
+            return net.decode(codes[users])
+        base = (net.mean + net.decoder_bias[users]).unsqueeze(1)
+        return torch.addmm(base, net.decoder[users], codes.T)
+
+    def _scores_from(self, histories: Histories) -> Tensor:
+        net = self.net_
+        if self.kind == "user":
+            return net(histories, net.highest.expand(len(histories.indices)))
+        # A user is a row of the decoder: for new ones it is found by a ridge regression on the hidden layers.
+        device = algebra_device(self.device_)
+        penalty = torch.full((len(histories), self.factors), _NEW_USER_L2, device=device)
+        found, _ = solve_exactly(Lists(histories.to(device)), self.codes_.to(device), penalty)
+        return net.mean + (net.highest - net.mean) * (found.to(self.device_) @ self.codes_.T)
+
+    @torch.no_grad()
+    def _predict_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return super()._predict_pairs(users, items).clamp(self.net_.lowest, self.net_.highest)
+
+    @torch.no_grad()
+    def _item_vectors(self) -> Tensor:
+        return self.codes_ if self.kind == "item" else self.net_.decoder
+
+    # ------------------------------------------------------------------ keeping
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**super()._state(), "codes": self.codes_}
+
+    def _load_state(self, state: dict[str, Tensor]) -> None:
+        state = dict(state)
+        self.codes_ = state.pop("codes")
+        n = len(self.item_ids if self.kind == "item" else self.user_ids)
+        if self.codes_.shape != (n, self.factors):
+            raise ValueError(f"codes has shape {tuple(self.codes_.shape)}, not {(n, self.factors)}")
+        super()._load_state(state)

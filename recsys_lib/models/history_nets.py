@@ -1,0 +1,282 @@
+"""Networks from the list of a person's items to a score for every item: plain modules that return logits.
+
+They take histories over all items, or over those that occur in a batch; then only these are read, computed
+and trained. So the cost of a step grows with the items of the batch and not with the catalogue.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear, silu
+
+from recsys_lib.histories import Histories
+from recsys_lib.models._bags import sum_rows
+from recsys_lib.sparse_rows import take_rows
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "elu": nn.functional.elu,
+    "selu": nn.functional.selu,
+    "swish": silu,
+    "none": lambda z: z,
+}
+
+
+# A logit below all others, which after long training can be a good deal lower than -30.
+_LAST = -10_000.0
+
+
+class ItemTable(nn.Module):
+    """A vector for each item, which can be asked for some items alone.
+
+    Parameters
+    ----------
+    values : Tensor of float, shape (n_items, d) or (n_items,)
+        What the table holds at the start.
+    sparse : bool
+        When asked for some items, give a gradient for these only, as :class:`recsys_lib.sparse_rows.LazyAdam`
+        takes it.
+    """
+
+    def __init__(self, values: Tensor, *, sparse: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(values)
+        self.sparse = sparse
+
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """Return the rows of some different items, ascending, or of all -> (m, d)."""
+        if items is None:
+            return self.weight
+        return take_rows(self.weight, items) if self.sparse else self.weight.index_select(0, items)
+
+
+class HistoryNet(nn.Module, ABC):
+    """A network that scores items for people known by their items. It returns logits."""
+
+    @abstractmethod
+    def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
+        """Score items, b lists over m items -> (b, m).
+
+        Parameters
+        ----------
+        histories : Histories
+            Over the catalogue; or, with ``items``, over these: number 0 is the first of them.
+        items : Tensor of int64, shape (m,), optional
+            Ascending.
+        """
+
+    @abstractmethod
+    def item_vectors(self) -> Tensor:
+        """Return a vector for every item, shape (n_items, d)."""
+
+
+class AutoencoderNet(HistoryNet):
+    r"""An encoder of any number of layers, and its mirror image as decoder.
+
+    .. math:: z_1 = a(W_1^\top x_u + b_1), \quad \ldots, \quad s_u = V z_{2L-1} + c
+
+    where :math:`x_u` has an entry for each item of the person, 1 or :math:`1 / \sqrt{|H_u|}`, and the rows of
+    :math:`W_1` and :math:`V` are vectors of items. The dynamic autoencoder of Moussawi (2018), and with noise
+    and the multinomial loss the Mult-DAE of Liang et al. (2018).
+
+    Parameters
+    ----------
+    n_items : int
+    widths : sequence of int
+        Sizes of the encoder's layers, the last of which is the bottleneck. At least one.
+    activation : str
+        A name in ``ACTIVATIONS``, after every layer but the last.
+    tied : bool
+        Decode with the transposed weights of the encoder; only the biases are the decoder's own.
+    normalise : bool
+        Divide the input by the root of the number of items.
+    noise : float
+        Share of the items that is left out of the input in training.
+    dropout : float
+        Share of the bottleneck that is dropped in training.
+    sparse : bool
+        See :class:`ItemTable`.
+    generator : torch.Generator, optional
+        Draws the weights.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        widths: Sequence[int],
+        *,
+        activation: str = "tanh",
+        tied: bool = False,
+        normalise: bool = True,
+        noise: float = 0.0,
+        dropout: float = 0.0,
+        sparse: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.activation, self.tied, self.normalise = ACTIVATIONS[activation], tied, normalise
+        self.noise, self.dropout = noise, dropout
+        back = list(reversed(widths))
+        self.encoder = ItemTable(xavier_table(n_items, widths[0], generator), sparse=sparse)
+        self.encoder_bias = nn.Parameter(torch.zeros(widths[0]))
+        self.encoding = nn.ModuleList(dense_layer(a, b, generator) for a, b in pairwise(widths))
+        self.decoder = None if tied else ItemTable(xavier_table(n_items, back[-1], generator), sparse=sparse)
+        self.decoding = None
+        if not tied:
+            self.decoding = nn.ModuleList(dense_layer(a, b, generator) for a, b in pairwise(back))
+        self.decoding_bias = nn.ParameterList(torch.zeros(b) for b in back[1:]) if tied else None
+        self.output_bias = ItemTable(torch.zeros(n_items), sparse=sparse)
+
+    def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
+        """Score items, b lists over m items -> (b, m)."""
+        table = self.encoder(items)
+        z = self.encode(histories, table)
+        return self.decode(z, items, table)
+
+    def encode(self, histories: Histories, table: Tensor) -> Tensor:
+        """Go down to the bottleneck, b lists over the m rows of the table -> (b, d)."""
+        weights = input_weights(histories, self.normalise, self.noise if self.training else 0.0)
+        z = self.activation(sum_rows(table, histories, weights) + self.encoder_bias)
+        for layer in self.encoding:
+            z = self.activation(layer(z))
+        return dropout(z, self.dropout, self.training)
+
+    def decode(self, z: Tensor, items: Tensor | None = None, table: Tensor | None = None) -> Tensor:
+        """Go up again, (b, d) -> (b, m). ``table`` is the encoder's, if it is there already."""
+        if self.decoding is not None:
+            for layer in self.decoding:
+                z = self.activation(layer(z))
+        else:
+            assert self.decoding_bias is not None
+            for layer, bias in zip(reversed(self.encoding), self.decoding_bias, strict=True):
+                assert isinstance(layer, nn.Linear)
+                z = self.activation(linear(z, layer.weight.T, bias))
+        if self.decoder is not None:
+            table = self.decoder(items)
+        elif table is None:
+            table = self.encoder(items)
+        return torch.addmm(self.output_bias(items), z, table.T)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors with which items are decoded, shape (n_items, d)."""
+        return self.encoder.weight if self.decoder is None else self.decoder.weight
+
+
+class BottleneckNet(HistoryNet):
+    r"""Summed vectors of items, a narrow layer, and a logit for each item, with batch normalisation between.
+
+    .. math::
+        z_1 = D\big(N(\mathrm{ReLU}(W_1^\top x_u + b_1))\big), \quad
+        z_2 = D\big(N(\mathrm{ReLU}(W_2 z_1 + b_2))\big), \quad s_u = V z_2 + c
+
+    with batch normalisation :math:`N` and dropout :math:`D`. The network of the recommendation task of
+    prog-eval (2019).
+
+    Parameters
+    ----------
+    n_items : int
+    widths : pair of int
+        Sizes of the two layers.
+    dropout : float
+        Share of both that is dropped in training.
+    output_bias : float
+        Where :math:`c` starts: far below zero, since nearly all items are ones that a person does not have.
+    sparse : bool
+        See :class:`ItemTable`.
+    generator : torch.Generator, optional
+        Draws the weights.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        widths: tuple[int, int] = (800, 400),
+        *,
+        dropout: float = 0.5,
+        output_bias: float = -10.0,
+        sparse: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        first, second = widths
+        self.encoder = ItemTable(torch.randn(n_items, first, generator=generator) * 0.01, sparse=sparse)
+        self.encoder_bias = nn.Parameter(torch.zeros(first))
+        self.norm = nn.ModuleList([nn.BatchNorm1d(first), nn.BatchNorm1d(second)])
+        self.middle: nn.Linear = nn.utils.skip_init(nn.Linear, first, second)
+        with torch.no_grad():
+            for parameter in self.middle.parameters():
+                parameter.copy_(_uniform(tuple(parameter.shape), first, generator))
+        self.decoder = ItemTable(_uniform((n_items, second), second, generator), sparse=sparse)
+        self.output_bias = ItemTable(torch.full((n_items,), output_bias), sparse=sparse)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
+        """Score items, b lists over m items -> (b, m)."""
+        z = sum_rows(self.encoder(items), histories) + self.encoder_bias
+        z = self.dropout(self.norm[0](z.relu()))
+        z = self.dropout(self.norm[1](self.middle(z).relu()))
+        return torch.addmm(self.output_bias(items), z, self.decoder(items).T)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors with which items are decoded, shape (n_items, d)."""
+        return self.decoder.weight
+
+
+@torch.no_grad()
+def silence(net: nn.Module, items: Tensor) -> None:
+    """Give items that will never be in a batch no vector, and a logit that puts them last.
+
+    They would keep the random numbers of the start, and rank above items that were trained down.
+
+    Parameters
+    ----------
+    net : nn.Module
+        With :class:`ItemTable` modules.
+    items : Tensor of bool, shape (n_items,)
+    """
+    for module in net.modules():
+        if isinstance(module, ItemTable):
+            module.weight[items] = 0.0 if module.weight.ndim > 1 else _LAST
+
+
+def input_weights(histories: Histories, normalise: bool, noise: float) -> Tensor | None:
+    """Return the weights of a batch's entries, shape (n_entries,), or None if all are 1.
+
+    Noise sets a share of them to 0 and makes the others larger, as dropout does.
+    """
+    weights = None
+    if normalise:
+        lengths = histories.lengths()
+        weights = torch.repeat_interleave(
+            lengths.clamp(min=1).float().rsqrt(), lengths, output_size=len(histories.indices)
+        )
+    if noise:
+        if weights is None:
+            weights = torch.ones(len(histories.indices), device=histories.device)
+        weights = dropout(weights, noise, training=True)
+    return weights
+
+
+def xavier_table(rows: int, columns: int, generator: torch.Generator | None) -> Tensor:
+    """Draw a table, (rows, columns), as Glorot and Bengio (2010) do."""
+    return nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator)
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator | None) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) / fan_in**0.5
+
+
+def dense_layer(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
+    """Make a layer as Glorot and Bengio (2010) do, with a bias of zeros."""
+    # Made without its own initialisation, which would draw from PyTorch's global generator.
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, before, after)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer

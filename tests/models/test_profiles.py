@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys_lib import Interactions, load
+from recsys_lib.errors import DataError
+from recsys_lib.models import ProfilePopularity
+from tests.models.board import USERS
+from tests.models.board import checkerboard as plain_board
+from tests.models.contract import RecommenderContract, bad_numbers
+
+PEOPLE = pd.DataFrame(
+    {"colour": ["black" if k % 2 else "white" for k in range(len(USERS))], "size": 1.0}, index=USERS
+)
+
+
+class TestProfilePopularity(RecommenderContract):
+    scores_new_people = False
+    has_similar_items = False
+    bad_parameters: ClassVar = {
+        "features": ["colour", [3], None],
+        "neighbours": [0, 2.5, None],
+        "popularity_weight": bad_numbers(-1.0),
+    }
+
+    @classmethod
+    def make(cls, **parameters: Any) -> ProfilePopularity:
+        return ProfilePopularity(**({"features": ("colour",), "neighbours": 6} | parameters))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def board(cls) -> Interactions:
+        return plain_board().with_features(users=PEOPLE)
+
+
+def market() -> Interactions:
+    people = pd.DataFrame(
+        {"job": ["cook", "cook", "pilot", "pilot", None], "town": ["Rome", "Oslo", "Rome", "Oslo", "Oslo"]},
+        index=list("abcde"),
+    )
+    pairs = ["a jam", "a tea", "b jam", "c nut", "d nut", "d oil", "e oil"]
+    users, items = zip(*(pair.split() for pair in pairs), strict=True)
+    return Interactions.from_arrays(list(users), list(items)).with_features(users=people)
+
+
+def test_scores_by_hand() -> None:
+    """A cook in Rome: a has both in common, b and c one. Without the popularity of all."""
+    model = ProfilePopularity(features=["job", "town"], neighbours=3, popularity_weight=0.0).fit(market())
+    frame = model.recommend_from_profile([{"job": "cook", "town": "Rome"}], k=3)
+    assert frame["item"].tolist() == ["jam", "tea", "nut"]
+    np.testing.assert_allclose(frame["score"], [1 + 0.5, 1.0, 0.5], rtol=1e-6)
+
+
+def test_people_as_near_as_the_last_neighbour_are_not_left_out() -> None:
+    model = ProfilePopularity(features=["job"], neighbours=1, popularity_weight=0.0).fit(market())
+    frame = model.recommend_from_profile(pd.DataFrame({"job": ["pilot"]}), k=2)
+    assert frame["item"].tolist() == ["nut", "oil"]
+    np.testing.assert_allclose(frame["score"], [2.0, 1.0])
+
+
+def test_all_columns_are_the_default() -> None:
+    profile = [{"job": "cook", "town": "Rome"}]
+    every = ProfilePopularity(neighbours=3).fit(market()).recommend_from_profile(profile)
+    named = ProfilePopularity(features=["job", "town"], neighbours=3).fit(market())
+    pd.testing.assert_frame_equal(every, named.recommend_from_profile(profile))
+
+
+def test_a_profile_that_says_nothing_is_given_what_is_popular() -> None:
+    model = ProfilePopularity(features=["job", "town"], popularity_weight=1.0).fit(market())
+    frame = model.recommend_from_profile([{"job": "clown", "town": None}, {"job": "cook", "town": "?"}], k=4)
+    first = frame[frame["user"] == 0]
+    assert set(first["item"].iloc[:3]) == {"jam", "nut", "oil"}
+    np.testing.assert_allclose(first["score"], [1, 1, 1, 0.5])
+    assert frame[frame["user"] == 1]["item"].iloc[0] == "jam"
+
+
+def test_bad_profiles_are_named(tmp_path) -> None:
+    model = ProfilePopularity(features=["job", "town"]).fit(market())
+    with pytest.raises(DataError, match="town"):
+        model.recommend_from_profile([{"job": "cook"}])
+    for wrong in ({"job": "cook", "town": "Rome"}, "cook", 3):
+        with pytest.raises(TypeError, match="profiles must be"):
+            model.recommend_from_profile(wrong)
+    with pytest.raises(DataError, match="no user_features"):
+        ProfilePopularity().fit(Interactions.from_arrays(["a"], ["x"]))
+    with pytest.raises(DataError, match="hat"):
+        ProfilePopularity(features=["hat"]).fit(market())
+    model.save(tmp_path / "m.pt")
+    profile = [{"job": "cook", "town": "Rome"}]
+    pd.testing.assert_frame_equal(
+        load(tmp_path / "m.pt").recommend_from_profile(profile), model.recommend_from_profile(profile)
+    )
+    assert set(model.recommend_from_profile(profile, k=9)["item"]) == {"jam", "tea", "nut", "oil"}
