@@ -22,7 +22,7 @@ class TestGMF(RecommenderContract):
 
     @classmethod
     def make(cls, **parameters: Any) -> GMF:
-        settings = {"factors": 8, "l2": 0.1, "init_std": 0.1, "epochs": 20, "learning_rate": 0.05}
+        settings = {"factors": 8, "l2": 0.01, "init_std": 0.1, "epochs": 60, "learning_rate": 0.05}
         return GMF(**({"batch_size": 16} | settings | parameters))
 
 
@@ -36,7 +36,7 @@ class TestMLP(RecommenderContract):
 
     @classmethod
     def make(cls, **parameters: Any) -> MLP:
-        settings = {"factors": 8, "layers": 2, "l2": 0.02, "epochs": 20, "learning_rate": 0.02}
+        settings = {"factors": 8, "layers": 2, "l2": 0.02, "epochs": 40, "learning_rate": 0.01}
         return MLP(**({"batch_size": 16} | settings | parameters))
 
 
