@@ -111,7 +111,13 @@ NEUMF_64_PRETRAINED_NCF: Settings = MLP_64_NCF | {
     "pretrain_epochs": 8,
     "pretrain_learning_rate": 2e-3,
 }
-NEUMF_64_MXNET_NCF: Settings = {"factors": 64, "epochs": 20, "negatives": 4, "batch_size": 1024}
+NEUMF_64_MXNET_NCF: Settings = {
+    "factors": 64,
+    "epochs": 20,
+    "negatives": 4,
+    "batch_size": 1024,
+    "init_std": 0.05,
+}
 
 # ---------------------------------------------------------------------- prog-eval
 

@@ -47,6 +47,8 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def _range(low: float, high: float | None, open_low: bool = False, open_high: bool = False) -> str:
+    if high is None and low == -math.inf:
+        return "a finite number"
     if high is None:
         return f"greater than {low}" if open_low else f"at least {low}"
     return f"between {low}{' (excluded)' if open_low else ''} and {high}{' (excluded)' if open_high else ''}"

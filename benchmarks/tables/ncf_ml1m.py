@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -206,9 +207,16 @@ def _fit_mxnet(train: Interactions, seed: int) -> tuple[Recommender, float]:
     """Train NeuMF in MXNet; return it as a model of ours, and the seconds."""
     chosen = dict(settings.NEUMF_64_MXNET_NCF)
     # MXNet counts the negatives as rows of a batch.
-    size = chosen.pop("batch_size") * (1 + chosen["negatives"])
-    batches = mx.SparseNegSampleIter(train, batch_size=size, num_negatives=chosen.pop("negatives"), seed=seed)
-    net = mx.NeuMF(batches.user_vocab_sizes, batches.item_vocab_sizes, chosen.pop("factors"))
+    negatives = chosen.pop("negatives")
+    size = chosen.pop("batch_size") * (1 + negatives)
+    batches = mx.SparseNegSampleIter(train, batch_size=size, num_negatives=negatives, seed=seed)
+    net = mx.NeuMF(
+        batches.user_vocab_sizes,
+        batches.item_vocab_sizes,
+        chosen.pop("factors"),
+        output_bias=-math.log(negatives),
+        init_std=chosen.pop("init_std"),
+    )
     started = time.perf_counter()
     mx.fit(net, batches, seed=seed, **chosen)
     return mx.to_recommender(net, batches), time.perf_counter() - started

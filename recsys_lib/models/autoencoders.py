@@ -4,53 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.histories import Histories
-from recsys_lib.interactions import Interactions
 from recsys_lib.models.history_nets import (
     ACTIVATIONS,
     AutoencoderNet,
     BottleneckNet,
     HistoryNet,
-    silence,
 )
-from recsys_lib.models.rows import Batch, RowRecommender
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class HistoryRecommender(RowRecommender):
-    """A row recommender that knows a person by their items alone, and so can serve new people."""
-
-    def _check(self) -> None:
-        super()._check()
-        if self._sparse and self.weight_decay and self.optimizer not in ("adam", "adamw"):
-            raise ValueError(
-                f"weight_decay={self.weight_decay} with decode='batch' goes with optimizer='adam' or "
-                f"'adamw', got {self.optimizer!r}."
-            )
-
-    def _prepare(self, train: Interactions) -> Tensor:
-        if self.decode == "batch":
-            silence(self.net_, self.popularity_ == 0)
-        return super()._prepare(train)
-
-    def _logits(self, net: Any, batch: Batch) -> Tensor:
-        logits: Tensor = net(*batch[1:])
-        return logits
-
-    def _scores_from(self, histories: Histories) -> Tensor:
-        scores: Tensor = self.net_(histories)
-        return scores
-
-    @property
-    def _sparse(self) -> bool:
-        """Whether the tables of the network get gradients for the items of a batch alone."""
-        return self.decode == "batch"
+from recsys_lib.models.rows import HistoryRecommender
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

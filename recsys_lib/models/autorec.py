@@ -7,72 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.losses import squared_error
-from recsys_lib.models._bags import sum_rows
 from recsys_lib.models._least_squares import Lists, algebra_device, solve_exactly
 from recsys_lib.models.gradient import GradientRecommender
-from recsys_lib.models.history_nets import xavier_table
+from recsys_lib.models.rating_nets import AutoRecNet
 from recsys_lib.training import shuffled
 
 # Rows that are encoded at once: bounds the memory.
 _ROWS = 4096
 # Penalty of the regression for a new user of I-AutoRec: as much as one known rating.
 _NEW_USER_L2 = 1.0
-
-
-class AutoRecNet(nn.Module):
-    r"""One hidden layer between the known ratings of a row and all ratings of the row.
-
-    .. math:: h(r) = \mu + c + V \sigma\Big(b + \sum_j (r_j - \mu)\, w_j\Big)
-
-    Equation 1 of Sedhain et al. (2015), but for the mean :math:`\mu`, which is taken off the ratings before
-    and added after. A rating that is not known adds nothing to the sum.
-
-    Parameters
-    ----------
-    n_columns : int
-        Users, if the rows are items; items, if the rows are users.
-    factors : int
-        Size of the hidden layer.
-    generator : torch.Generator, optional
-        Draws the weights.
-
-    Attributes
-    ----------
-    mean, lowest, highest : Tensor, scalar
-        Of the ratings in training.
-    """
-
-    mean: Tensor
-    lowest: Tensor
-    highest: Tensor
-
-    def __init__(self, n_columns: int, factors: int, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.encoder = nn.Parameter(xavier_table(n_columns, factors, generator))
-        self.encoder_bias = nn.Parameter(torch.zeros(factors))
-        self.decoder = nn.Parameter(xavier_table(n_columns, factors, generator))
-        self.decoder_bias = nn.Parameter(torch.zeros(n_columns))
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("lowest", torch.tensor(-torch.inf))
-        self.register_buffer("highest", torch.tensor(torch.inf))
-
-    def encode(self, rows: Histories, ratings: Tensor) -> Tensor:
-        """Return the hidden layer, b lists of columns with a rating each -> (b, d)."""
-        return torch.sigmoid(sum_rows(self.encoder, rows, ratings - self.mean) + self.encoder_bias)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return the ratings of all columns, (b, d) -> (b, n_columns)."""
-        return torch.addmm(self.mean + self.decoder_bias, codes, self.decoder.T)
-
-    def forward(self, rows: Histories, ratings: Tensor) -> Tensor:
-        """Return the ratings of all columns, b lists of columns with a rating each -> (b, n_columns)."""
-        return self.decode(self.encode(rows, ratings))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

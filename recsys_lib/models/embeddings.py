@@ -72,12 +72,13 @@ class IdEmbedding(nn.Module):
             return self.ids
         return self.ids + embedding_bag(self.codes, self.features, self.indptr[:-1], mode="sum")
 
-    def squared_lengths(self, index: Tensor) -> Tensor:
-        """Return the squared lengths of vectors, any shape (...) -> (...)."""
+    def squared_lengths(self, index: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the squared lengths of vectors, any shape (...) -> (...); factors may have weights, (d,)."""
         # Of all vectors when that is less work. A product, because squares have a slower gradient.
         some = self.features is None and index.numel() < len(self.ids)
         vectors = self(index) if some else self.all()
-        lengths = (vectors * vectors).sum(-1)
+        squares = vectors * vectors
+        lengths = squares.sum(-1) if weights is None else squares @ weights
         return lengths if some else rows_of(lengths, index)
 
 

@@ -76,7 +76,6 @@ class GMF(_NCF):
         net = GMFNet(
             IdEmbedding(n_users, self.factors, user_categories, init_std=self.init_std, generator=generator),
             IdEmbedding(n_items, self.factors, item_categories, init_std=self.init_std, generator=generator),
-            generator=generator,
         )
         self._start_at_average(net.output)
         return net
@@ -218,7 +217,6 @@ class NeuMF(MLP):
             vectors(n_users, user_categories),
             vectors(n_items, item_categories),
             bias=False,
-            generator=generator,
         )
         mlp = self._make_mlp(n_users, n_items, user_categories, item_categories, generator)
         net = NeuMFNet(gmf, mlp)

@@ -17,6 +17,7 @@ from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models.gradient import GradientRecommender
+from recsys_lib.models.history_nets import silence
 from recsys_lib.sampling import items_of
 from recsys_lib.training import shuffled
 
@@ -123,3 +124,34 @@ class RowRecommender(GradientRecommender):
     def _item_vectors(self) -> Tensor:
         vectors: Tensor = self.net_.item_vectors()
         return vectors
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HistoryRecommender(RowRecommender):
+    """A row recommender that knows a person by their items alone, and so can serve new people."""
+
+    def _check(self) -> None:
+        super()._check()
+        if self._sparse and self.weight_decay and self.optimizer not in ("adam", "adamw"):
+            raise ValueError(
+                f"weight_decay={self.weight_decay} with decode='batch' goes with optimizer='adam' or "
+                f"'adamw', got {self.optimizer!r}."
+            )
+
+    def _prepare(self, train: Interactions) -> Tensor:
+        if self.decode == "batch":
+            silence(self.net_, self.popularity_ == 0)
+        return super()._prepare(train)
+
+    def _logits(self, net: Any, batch: Batch) -> Tensor:
+        logits: Tensor = net(*batch[1:])
+        return logits
+
+    def _scores_from(self, histories: Histories) -> Tensor:
+        scores: Tensor = self.net_(histories)
+        return scores
+
+    @property
+    def _sparse(self) -> bool:
+        """Whether the tables of the network get gradients for the items of a batch alone."""
+        return self.decode == "batch"

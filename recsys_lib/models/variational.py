@@ -2,106 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lib import losses
 from recsys_lib._validation import check_choice, check_integer, check_number
-from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
-from recsys_lib.models._bags import sum_rows
-from recsys_lib.models.autoencoders import HistoryRecommender, check_layers
-from recsys_lib.models.history_nets import (
-    ACTIVATIONS,
-    HistoryNet,
-    ItemTable,
-    dense_layer,
-    input_weights,
-    xavier_table,
-)
-from recsys_lib.models.rows import Batch
-
-
-class VariationalNet(HistoryNet):
-    r"""An encoder to the mean and variance of a normal distribution, and a decoder from a draw of it.
-
-    .. math:: \mu_u, \log \sigma_u^2 = f(x_u), \qquad z_u \sim N(\mu_u, \sigma_u^2), \qquad s_u = g(z_u)
-
-    Outside of training :math:`z_u = \mu_u`. The Mult-VAE of Liang et al. (2018), section 2.
-
-    Parameters
-    ----------
-    n_items : int
-    widths : sequence of int
-        Sizes of the encoder's layers before the bottleneck; the decoder mirrors them. At least one.
-    factors : int
-        Length of z.
-    activation : str
-        A name in ``ACTIVATIONS``, after every layer of both but their last.
-    noise : float
-        Share of the items that is left out of the input in training.
-    sparse : bool
-        See :class:`recsys_lib.models.history_nets.ItemTable`.
-    generator : torch.Generator, optional
-        Draws the weights.
-
-    Attributes
-    ----------
-    steps : Tensor of int64
-        How many batches the net was trained on, for the annealing of the KL term.
-    """
-
-    steps: Tensor
-
-    def __init__(
-        self,
-        n_items: int,
-        widths: tuple[int, ...],
-        factors: int,
-        *,
-        activation: str = "tanh",
-        noise: float = 0.5,
-        sparse: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.activation, self.noise = ACTIVATIONS[activation], noise
-        self.encoder = ItemTable(xavier_table(n_items, widths[0], generator), sparse=sparse)
-        self.encoder_bias = nn.Parameter(torch.zeros(widths[0]))
-        self.encoding = _layers([*widths, 2 * factors], generator)
-        self.decoding = _layers([factors, *reversed(widths)], generator)
-        self.decoder = ItemTable(xavier_table(n_items, widths[0], generator), sparse=sparse)
-        self.output_bias = ItemTable(torch.zeros(n_items), sparse=sparse)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def encode(self, histories: Histories, items: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance, b lists -> (b, d) and (b, d)."""
-        weights = input_weights(histories, normalise=True, noise=self.noise if self.training else 0.0)
-        z = sum_rows(self.encoder(items), histories, weights) + self.encoder_bias
-        for layer in self.encoding:
-            z = layer(self.activation(z))
-        mean, log_variance = z.chunk(2, dim=1)
-        return mean, log_variance
-
-    def decode(self, z: Tensor, items: Tensor | None = None) -> Tensor:
-        """Score items, (b, d) -> (b, m)."""
-        for layer in self.decoding:
-            z = self.activation(layer(z))
-        return torch.addmm(self.output_bias(items), z, self.decoder(items).T)
-
-    def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
-        """Score items, b lists over m items -> (b, m)."""
-        mean, log_variance = self.encode(histories, items)
-        return self.decode(draw(mean, log_variance) if self.training else mean, items)
-
-    def item_vectors(self) -> Tensor:
-        """Return the vectors with which items are decoded, shape (n_items, d)."""
-        return self.decoder.weight
+from recsys_lib.models.autoencoders import check_layers
+from recsys_lib.models.history_nets import ACTIVATIONS, HistoryNet
+from recsys_lib.models.rows import Batch, HistoryRecommender
+from recsys_lib.models.variational_nets import VariationalNet, draw
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -186,12 +99,3 @@ class MultVAE(HistoryRecommender):
         net.steps += 1
         kl = losses.gaussian_kl(mean.float(), log_variance.float())
         return self._compare(logits, histories) + self.kl_weight * share * kl
-
-
-def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Draw from normal distributions so that the gradient reaches both (Kingma and Welling 2014)."""
-    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-
-
-def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.ModuleList:
-    return nn.ModuleList(dense_layer(a, b, generator) for a, b in pairwise(sizes))

@@ -98,6 +98,9 @@ class GMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         Length of the vectors.
     bias : bool
         Learn :math:`b`.
+    output_bias : float
+        :math:`b` at the start. The PyTorch models have it at the log-odds of a positive, the negative
+        logarithm of the number of negatives for each, so that training need not push down all scores first.
     init_std : float
         Standard deviation of the vectors at the start.
     sparse_grad : bool
@@ -115,6 +118,7 @@ class GMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         factors: int = 8,
         *,
         bias: bool = True,
+        output_bias: float = 0.0,
         init_std: float = 0.01,
         sparse_grad: bool = False,
     ) -> None:
@@ -124,7 +128,13 @@ class GMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         with self.name_scope():
             self.user = IdEmbedding(user_vocab_sizes, factors, **how)
             self.item = IdEmbedding(item_vocab_sizes, factors, **how)
-            self.output = _dense(factors, 1, use_bias=bias)
+            self.output = mx.gluon.nn.Dense(
+                1,
+                use_bias=bias,
+                weight_initializer=mx.init.Constant(1.0),
+                bias_initializer=mx.init.Constant(check_number("output_bias", output_bias, -math.inf)),
+                in_units=factors,
+            )
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> Any:
         """Score pairs, (n, F_u) and (n, F_i) -> (n,)."""
@@ -149,6 +159,9 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
     layers : int
         Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three. The vectors
         of users and items are half as long as the first layer is wide.
+    output_bias : float
+        :math:`b` at the start. The PyTorch models have it at the log-odds of a positive, the negative
+        logarithm of the number of negatives for each, so that training need not push down all scores first.
     init_std : float
         Standard deviation of the vectors at the start.
     sparse_grad : bool
@@ -162,6 +175,7 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         factors: int = 8,
         *,
         layers: int = 3,
+        output_bias: float = 0.0,
         init_std: float = 0.01,
         sparse_grad: bool = False,
     ) -> None:
@@ -179,6 +193,7 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
             for before, after in pairwise(sizes):
                 self.hidden.add(_dense(before, after, activation="relu"))
             self.output = _dense(sizes[-1], 1)
+            self.output.bias.init = mx.init.Constant(check_number("output_bias", output_bias, -math.inf))
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> Any:
         """Score pairs, (n, F_u) and (n, F_i) -> (n,)."""
@@ -204,6 +219,9 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         Length of the vectors of the GMF part, and size of the last hidden layer of the MLP part.
     layers : int
         Hidden layers of the MLP part.
+    output_bias : float
+        :math:`b` at the start. The PyTorch models have it at the log-odds of a positive, the negative
+        logarithm of the number of negatives for each, so that training need not push down all scores first.
     init_std : float
         Standard deviation of the vectors at the start.
     sparse_grad : bool
@@ -217,6 +235,7 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         factors: int = 8,
         *,
         layers: int = 3,
+        output_bias: float = 0.0,
         init_std: float = 0.01,
         sparse_grad: bool = False,
     ) -> None:
@@ -225,7 +244,7 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         how: dict[str, Any] = {"init_std": init_std, "sparse_grad": sparse_grad}
         with self.name_scope():
             self.gmf = GMF(*sizes, factors, bias=False, **how)
-            self.mlp = MLP(*sizes, factors, layers=layers, **how)
+            self.mlp = MLP(*sizes, factors, layers=layers, output_bias=output_bias, **how)
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> Any:
         """Score pairs, (n, F_u) and (n, F_i) -> (n,)."""
@@ -236,14 +255,15 @@ def start(block: Any, seed: int = 0, ctx: Any = None) -> None:
     """Give a block its first weights, all drawn from a generator of their own.
 
     The rule of each parameter is that of ``block.initialize()``: vectors are normal with ``init_std``, the
-    weights of layers are Xavier normal, biases 0, as in the PyTorch networks. But ``initialize`` draws from
-    MXNet's global generator, and this does not.
+    weights of layers are Xavier normal, those of GMF 1, and biases 0, as in the PyTorch networks. But
+    ``initialize`` draws from MXNet's global generator, and this does not.
 
     Parameters
     ----------
     block : gluon.Block
         Its parameters must know their shapes, and be initialised with ``mx.init.Normal``,
-        ``mx.init.Xavier`` with ``rnd_type="gaussian"``, or ``"zeros"``, as those of this module are.
+        ``mx.init.Constant``, ``mx.init.Xavier`` with ``rnd_type="gaussian"``, or ``"zeros"``, as those of
+        this module are.
     seed : int
     ctx : mx.Context, optional
         Where the weights shall be; the default is the CPU.
@@ -256,22 +276,23 @@ def start(block: Any, seed: int = 0, ctx: Any = None) -> None:
     generator = np.random.default_rng(check_integer("seed", seed, 0))
     for name, parameter in block._collect_params_with_prefix().items():
         rule, shape = parameter.init, parameter.shape
+        mean = 0.0
         if isinstance(rule, mx.init.Normal):
             std = rule.sigma
+        elif isinstance(rule, mx.init.Constant):
+            mean, std = float(rule.value), 0.0
         elif isinstance(rule, mx.init.Xavier) and rule.rnd_type == "gaussian" and len(shape) == 2:
             std = math.sqrt(rule.magnitude / ((shape[0] + shape[1]) / 2))
         elif rule == "zeros":
             std = 0.0
         else:
             raise TypeError(f"cannot draw {name}: its rule is {rule!r}. Call block.initialize() yourself.")
-        values = generator.standard_normal(shape, dtype=np.float32) * np.float32(std)
+        values = generator.standard_normal(shape, dtype=np.float32) * np.float32(std) + np.float32(mean)
         parameter.initialize(init=mx.init.Constant(0), ctx=ctx or mx.cpu(), force_reinit=True)
         parameter.set_data(mx.nd.array(values))
 
 
-def _dense(before: int, after: int, *, use_bias: bool = True, activation: str | None = None) -> Any:
+def _dense(before: int, after: int, *, activation: str | None = None) -> Any:
     # Magnitude 1 over the mean of both sizes: the variance 2 / (before + after) of Glorot and Bengio (2010).
     rule = mx.init.Xavier(rnd_type="gaussian", factor_type="avg", magnitude=1)
-    return mx.gluon.nn.Dense(
-        after, activation=activation, use_bias=use_bias, weight_initializer=rule, in_units=before
-    )
+    return mx.gluon.nn.Dense(after, activation=activation, weight_initializer=rule, in_units=before)

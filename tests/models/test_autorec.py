@@ -12,7 +12,7 @@ from recsys_lib import Interactions, datasets, splits
 from recsys_lib.evaluation import evaluate_ratings
 from recsys_lib.histories import Histories
 from recsys_lib.models import AutoRec, BiasedMF
-from recsys_lib.models.autorec import AutoRecNet
+from recsys_lib.models.rating_nets import AutoRecNet
 from tests.models.board import per_user
 from tests.models.contract import RecommenderContract, bad_numbers
 

@@ -23,8 +23,7 @@ from recsys_lib.models.history_nets import (
     silence,
     xavier_table,
 )
-from recsys_lib.models.recvae import RecVAENet
-from recsys_lib.models.variational import VariationalNet
+from recsys_lib.models.variational_nets import RecVAENet, VariationalNet
 from recsys_lib.sampling import items_of
 from recsys_lib.sparse_rows import LazyAdam
 

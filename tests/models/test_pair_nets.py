@@ -23,26 +23,27 @@ def vectors(n: int, d: int, seed: int = 0, categories: Histories | None = None) 
     return IdEmbedding(n, d, categories, init_std=1.0, generator=generator(seed))
 
 
-def with_random_biases(net: Any) -> Any:
+def with_random_weights(net: Any) -> Any:
+    """Draw also what starts at a constant: the biases, and the weights of GMF."""
     with torch.no_grad():
         for name, weights in net.named_parameters():
-            if name.endswith("bias"):
+            if name.endswith("bias") or (isinstance(net, GMFNet) and name == "output.weight"):
                 weights.copy_(torch.randn(weights.shape, generator=generator(9)))
     return net
 
 
 def dot_product(**options: bool) -> DotProductNet:
-    return with_random_biases(DotProductNet(vectors(N_USERS, 4), vectors(N_ITEMS, 4, 1), **options))
+    return with_random_weights(DotProductNet(vectors(N_USERS, 4), vectors(N_ITEMS, 4, 1), **options))
 
 
 def gmf(*, bias: bool = True, categories: Histories | None = None) -> GMFNet:
     item = vectors(N_ITEMS, 4, 1, categories)
-    return with_random_biases(GMFNet(vectors(N_USERS, 4), item, bias=bias, generator=generator(2)))
+    return with_random_weights(GMFNet(vectors(N_USERS, 4), item, bias=bias))
 
 
 def mlp(widths: tuple[int, ...] = (8, 5, 3), dropout: float = 0.0) -> MLPNet:
     user, item = vectors(N_USERS, 4, 3), vectors(N_ITEMS, 6, 4)
-    return with_random_biases(MLPNet(user, item, widths, dropout=dropout, generator=generator(5)))
+    return with_random_weights(MLPNet(user, item, widths, dropout=dropout, generator=generator(5)))
 
 
 NETS = {
@@ -112,13 +113,32 @@ def test_the_penalty_is_the_mean_squared_length(make: Make) -> None:
             for item in row:
                 pieces = []
                 for part in net.modules():
-                    if isinstance(part, DotProductNet | GMFNet | MLPNet):
+                    if isinstance(part, DotProductNet | MLPNet):
                         pieces += [part.user(user[None]), part.item(item[None])]
+                    if isinstance(part, GMFNet):
+                        root = part.output.weight.abs().sqrt()
+                        pieces += [root * part.user(user[None]), root * part.item(item[None])]
                 if isinstance(net, DotProductNet):
                     pieces.append(net.item_bias[item])
                     pieces += [] if net.user_bias is None else [net.user_bias[user]]
                 lengths.append(sum(piece.square().sum() for piece in pieces))
         torch.testing.assert_close(net.penalty(users, some), torch.stack(lengths).mean())
+
+
+def test_the_penalty_of_gmf_cannot_be_moved_into_its_weights() -> None:
+    users, items = torch.tensor([4, 0]), torch.tensor([[3, 8], [1, 2]])
+    net = GMFNet(IdEmbedding(N_USERS, 3, init_std=1.0), IdEmbedding(N_ITEMS, 3, init_std=1.0))
+    before = net(users, items), net.penalty(users, items)
+    with torch.no_grad():
+        net.user.ids.mul_(0.5)
+        net.item.ids.mul_(0.5)
+        net.output.weight.mul_(4)
+    torch.testing.assert_close((net(users, items), net.penalty(users, items)), before)
+
+
+def test_gmf_starts_as_a_dot_product() -> None:
+    net = GMFNet(vectors(N_USERS, 3), vectors(N_ITEMS, 3, 1))
+    torch.testing.assert_close(net.catalogue(torch.arange(N_USERS)), net.user.all() @ net.item.all().T)
 
 
 @every_net

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from recsys_lib import Interactions, datasets
 from recsys_lib.models import RecVAE
-from recsys_lib.models.recvae import RecVAEEncoder, RecVAENet, log_normal
+from recsys_lib.models.variational_nets import RecVAEEncoder, RecVAENet, log_normal
 
 N_USERS, N_ITEMS = 41, 30
 

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from recsys_lib import Interactions, datasets
 from recsys_lib.models import MultVAE
 from recsys_lib.models.history_nets import ACTIVATIONS
-from recsys_lib.models.variational import VariationalNet, draw
+from recsys_lib.models.variational_nets import VariationalNet, draw
 
 N_USERS, N_ITEMS = 41, 30
 

@@ -62,8 +62,11 @@ def neumf(w: dict[str, np.ndarray], users: np.ndarray, items: np.ndarray) -> np.
 @pytest.mark.parametrize("sparse_grad", [False, True])
 @pytest.mark.parametrize(("make", "by_hand"), list(zip(BLOCKS, (gmf, mlp, neumf), strict=True)))
 def test_the_formula_and_the_compiled_graph(make: object, by_hand: object, sparse_grad: bool) -> None:
-    block = make(init_std=0.5, sparse_grad=sparse_grad)
+    block = make(init_std=0.5, output_bias=0.3, sparse_grad=sparse_grad)
     start(block, seed=1)
+    for name, parameter in block._collect_params_with_prefix().items():
+        if name in ("output.weight", "gmf.output.weight"):  # GMF has ones there
+            parameter.set_data(mx.nd.array(np.linspace(-1, 2, parameter.shape[1])[None]))
     users, items = pairs()
     arrays = mx.nd.array(users, dtype="int32"), mx.nd.array(items, dtype="int32")
     plain = block(*arrays).asnumpy()
@@ -118,32 +121,45 @@ def test_layers() -> None:
 
 
 def test_first_weights() -> None:
-    block = NeuMF((4_000, 50), (3_000,), 8, init_std=0.02)
+    block = NeuMF((4_000, 50), (3_000,), 8, output_bias=-1.5, init_std=0.02)
     start(block, seed=3)
     w = weights(block)
     for name, values in w.items():
-        if name.endswith("bias"):
-            assert (values == 0).all()
+        if name == "gmf.output.weight":
+            assert (values == 1).all()
+        elif name.endswith("bias"):
+            assert (values == (-1.5 if name == "mlp.output.bias" else 0)).all()
         else:
             embedded = name.endswith(("ids", "features"))
             std = 0.02 if embedded else math.sqrt(2 / sum(values.shape))
             assert values.std() == pytest.approx(std, rel=8 / math.sqrt(values.size)), name
             assert abs(values.mean()) < 5 * std / math.sqrt(values.size), name
-    again, other = NeuMF((4_000, 50), (3_000,), 8, init_std=0.02), NeuMF((4_000, 50), (3_000,), 8)
+    again = NeuMF((4_000, 50), (3_000,), 8, output_bias=-1.5, init_std=0.02)
+    other = NeuMF((4_000, 50), (3_000,), 8)
     start(again, seed=3)
     start(other, seed=4)
     for name, values in w.items():
         np.testing.assert_array_equal(weights(again)[name], values)
-        assert name.endswith("bias") or (weights(other)[name] != values).mean() > 0.9
+        constant = name.endswith("bias") or name == "gmf.output.weight"
+        assert constant or (weights(other)[name] != values).mean() > 0.9
     # It may be called again, on a block with weights.
     start(other, seed=3)
     np.testing.assert_array_equal(weights(other)["mlp.hidden.0.weight"], w["mlp.hidden.0.weight"])
+
+
+def test_the_output_bias_of_each_block() -> None:
+    for make in BLOCKS:
+        block = make(output_bias=-0.7)
+        start(block)
+        name = "mlp.output.bias" if isinstance(block, NeuMF) else "output.bias"
+        np.testing.assert_array_equal(weights(block)[name], np.float32([-0.7]))
 
 
 def test_gluon_draws_from_the_same_distributions() -> None:
     block = NeuMF((4_000,), (3_000,), 8, init_std=0.02)
     block.initialize()
     w = weights(block)
+    assert (w["gmf.output.weight"] == 1).all()
     assert w["gmf.user.ids"].std() == pytest.approx(0.02, rel=0.05)
     assert w["mlp.hidden.0.weight"].std() == pytest.approx(math.sqrt(2 / 64), rel=0.2)
 
@@ -164,6 +180,8 @@ def test_bad_input_is_named() -> None:
         (lambda: MLP((5,), (7,), layers=17), "layers must be between 0 and 16"),
         (lambda: GMF((0,), (7,)), "vocab_sizes must be at least 1"),
         (lambda: IdEmbedding((5,), 3, init_std=0), "init_std must be greater than 0"),
+        (lambda: GMF((5,), (7,), output_bias=math.nan), "output_bias must be a finite number"),
+        (lambda: MLP((5,), (7,), output_bias=math.inf), "output_bias must be a finite number"),
     ):
         with pytest.raises(ValueError, match=words):
             make()

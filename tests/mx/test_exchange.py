@@ -50,13 +50,17 @@ def twin(batches: SparseNegSampleIter, family: type, factors: int, seed: int = 0
             for table, sizes in both
         ]
 
+    def gmf(bias: bool) -> GMFNet:
+        net = GMFNet(*sides(factors), bias=bias)
+        torch.nn.init.normal_(net.output.weight, generator=generator)
+        return net
+
     widths = [4 * factors, 2 * factors, factors]
     if family is GMF:
-        return GMFNet(*sides(factors), generator=generator)
+        return gmf(bias=True)
     if family is MLP:
         return MLPNet(*sides(2 * factors), widths, generator=generator)
-    gmf = GMFNet(*sides(factors), bias=False, generator=generator)
-    return NeuMFNet(gmf, MLPNet(*sides(2 * factors), widths, generator=generator))
+    return NeuMFNet(gmf(bias=False), MLPNet(*sides(2 * factors), widths, generator=generator))
 
 
 @pytest.mark.parametrize("features", [{}, FEATURES], ids=["ids", "features"])
