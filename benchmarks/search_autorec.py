@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import settings
-from benchmarks.search_trained import settings_to_try
+from benchmarks.search_trained import assignments, settings_to_try
 from benchmarks.tables.autorec import load_ml_1m
 from recsys_lib import datasets, splits
 from recsys_lib.models import AutoRec, BiasedMF
@@ -32,6 +32,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "batch_size": (32, 128, 512),
     "epochs": (20, 40, 60, 100),
     "schedule": ("constant", "linear", "cosine"),
+    "noise": (0.0, 0.2, 0.3, 0.5, 0.7),
+    "normalise": (False, True),
 }
 STARTS: dict[tuple[str, str], tuple[type[GradientRecommender], settings.Settings]] = {
     ("100K", "item"): (AutoRec, settings.I_AUTOREC_100K),
@@ -79,10 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=("item", "user", "biased-mf"), default="item")
     parser.add_argument("--data", metavar="DIR", type=Path, help="as for benchmarks.published")
     parser.add_argument("--axes", metavar="AXIS", nargs="*", choices=AXES, help="only these")
+    parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="change the start")
     options = parser.parse_args(arguments)
     if (options.size, options.kind) not in STARTS:
         parser.error(f"the table has no row for {options.kind} on {options.size}.")
     family, start = STARTS[options.size, options.kind]
+    start = start | assignments(options.set)
     axes = AXES if options.axes is None else {axis: AXES[axis] for axis in options.axes}
     print(f"{family.__name__}, {options.size}, start: {start}", flush=True)
     search(family, cut(options.size, options.data), start, axes, functools.partial(print, flush=True))

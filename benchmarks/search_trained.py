@@ -215,7 +215,7 @@ def search(
         )
 
 
-def _assignments(texts: Sequence[str]) -> settings.Settings:
+def assignments(texts: Sequence[str]) -> settings.Settings:
     """Read ``name=value``, with a Python literal as value; other text is a string."""
     found: settings.Settings = {}
     for text in texts:
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, option) < 1:
             parser.error(f"--{option} must be at least 1, got {getattr(options, option)}.")
     try:
-        start = case.starts[options.model] | _assignments(options.set)
+        start = case.starts[options.model] | assignments(options.set)
         if options.epochs is not None:
             start = start | {"epochs": options.epochs}
         MODELS[options.model](**start)

@@ -48,7 +48,14 @@ class AutoRec(GradientRecommender):
     batch_size : int
         Items, or users, per step.
     l2 : float
-        :math:`\lambda`, divided by the number of ratings in a batch, as the loss is a mean over them.
+        :math:`\lambda`, divided by the number of ratings in a batch, as the loss is a mean over them. It is
+        small: from about 0.01 on, all vectors shrink to zero.
+    noise : float
+        Share of the known ratings that is left out of the input in training; all of them are asked for.
+        Otherwise the model learns to copy its input, and trusts a rating that it is given too much.
+    normalise : bool
+        Divide the sum over a row's ratings by the root of their number. Otherwise the hidden layer of a long
+        row is at its limits.
     epochs, learning_rate, schedule, patience, ...
         See :class:`recsys_lib.models.gradient.GradientRecommender`.
 
@@ -72,6 +79,8 @@ class AutoRec(GradientRecommender):
     epochs: int = 50
     batch_size: int = 128
     l2: float = 1e-3
+    noise: float = 0.0
+    normalise: bool = False
 
     predicts_ratings: ClassVar[bool] = True
 
@@ -85,11 +94,14 @@ class AutoRec(GradientRecommender):
         check_choice("kind", self.kind, ("item", "user"))
         check_integer("factors", self.factors, 1)
         check_number("l2", self.l2, 0)
+        check_number("noise", self.noise, 0, 1, open_high=True)
+        check_choice("normalise", str(self.normalise), ("True", "False"))
 
     # ------------------------------------------------------------------ fitting
 
     def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> AutoRecNet:
-        return AutoRecNet(n_users if self.kind == "item" else n_items, self.factors, generator)
+        n = n_users if self.kind == "item" else n_items
+        return AutoRecNet(n, self.factors, generator, noise=self.noise, normalise=bool(self.normalise))
 
     @torch.no_grad()
     def _prepare(self, train: Interactions) -> tuple[Histories, Tensor]:

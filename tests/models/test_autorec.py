@@ -92,6 +92,41 @@ def test_a_net_reads_known_ratings_only() -> None:
     torch.testing.assert_close(mean[0], silent)
 
 
+def test_a_normalised_sum() -> None:
+    net = AutoRecNet(4, 3, torch.Generator().manual_seed(0), normalise=True)
+    net.mean.fill_(3.0)
+    with torch.no_grad():
+        # The root of 4 ratings is 2: so it is the net of half the deviations.
+        found = net(Histories.from_lists([[0, 1, 2, 3]], 4), torch.tensor([1.0, 5, 4, 3]))
+        net.normalise = False
+        half = net(Histories.from_lists([[0, 1, 2, 3]], 4), torch.tensor([2.0, 4, 3.5, 3]))
+    torch.testing.assert_close(found, half)
+
+
+def test_noise_leaves_ratings_out_of_the_input_but_asks_for_all() -> None:
+    x = datasets.synthetic(30, 24, 300, feedback="explicit", seed=2)
+    model = AutoRec(factors=5, noise=0.6, l2=0.0, epochs=1, device="cpu").fit(x)
+    net = model.net_
+    rows, ratings = next(iter(model._batches(model._prepare(x), torch.Generator().manual_seed(0))))
+    net.eval()
+    known = rows.to_dense() > 0
+    dense = torch.zeros(known.shape)
+    dense[rows.pairs()] = ratings
+    plain = plain_ratings(net, dense, known)
+    torch.testing.assert_close(net(rows, ratings), plain, rtol=1e-4, atol=1e-5)
+    net.train()
+    torch.manual_seed(3)
+    error = model._loss(net, (rows, ratings))
+    torch.manual_seed(3)
+    kept = torch.nn.functional.dropout(torch.ones(len(ratings)), 0.6) > 0
+    assert 0.3 < kept.float().mean() < 0.5
+    # The kept ones count 1 / (1 - 0.6) times as much.
+    louder = torch.where(kept, net.mean + (ratings - net.mean) / 0.4, net.mean)
+    net.eval()
+    expected = (net(rows, louder)[rows.pairs()] - ratings).square().mean()
+    torch.testing.assert_close(error, expected, rtol=1e-4, atol=1e-5)
+
+
 @kinds
 def test_the_loss_by_hand(kind: str) -> None:
     x = interactions(TOY)
