@@ -54,6 +54,15 @@ _MARKERS = {
     "P": ("BottleneckAE", "Recoder"),
 }
 
+# Names of classes and of variants, for models that have another name above.
+_ALIASES = {
+    "ProfilePopularity": "Popularity",
+    "LowRankEASE": "EASE",
+    "I-AutoRec": "AutoRec",
+    "BottleneckAutoencoder": "BottleneckAE",
+    "DynamicAutoencoder": "Recoder",
+}
+
 # For parts of the data and for groups such as genres: Okabe and Ito's colours, the light ones darkened.
 GROUPS = ("#0072b2", "#d55e00", "#009e73", "#b8578c", "#a07800", "#3d8fc4", "#6b4fbb", "#7a3b12")
 PARTS = {"train": "#6f7d8c", "valid": "#0072b2", "test": "#d55e00", "fold-in": "#009e73"}
@@ -110,6 +119,7 @@ _SHAPES = {_key(name): marker for marker, names in _MARKERS.items() for name in 
 
 def _look_up(name: str, table: dict[str, str]) -> str | None:
     key = _key(name)
+    key = next((_key(_ALIASES[other]) for other in _ALIASES if key.startswith(_key(other))), key)
     known = max((k for k in table if key.startswith(k)), key=len, default=None)
     return None if known is None else table[known]
 

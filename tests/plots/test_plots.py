@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys_lib import plots
+from recsys_lib import models, plots
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.plots._style import plain
@@ -40,6 +40,14 @@ def test_models_are_found_however_they_are_written():
     assert plots.model_color("IALS") == plots.PALETTE["iALS"]
     assert plots.model_color("MLP") != plots.model_color("GMF")
     assert plots.model_marker("MultVAE") == plots.model_marker("RecVAE") != plots.model_marker("GMF")
+
+
+def test_every_model_of_the_library_has_a_colour_of_its_own():
+    named = sorted(set(models.__all__) - {"Recommender", "load"})
+    assert len(named) > 15
+    for name in [*named, "I-AutoRec"]:
+        assert plots.model_color(name) in plots.PALETTE.values(), name
+        assert plots.model_marker(name) != "X", name
 
 
 def test_an_unknown_model_always_gets_the_same_colour():
