@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib._validation import check_integer, check_number
-from recsys_lib.errors import DataError
+from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models.base import Recommender
@@ -62,6 +62,8 @@ class ProfilePopularity(Recommender):
     neighbours: int = 100
     popularity_weight: float = 0.1
 
+    knows_profiles: ClassVar[bool] = True
+
     def _check(self) -> None:
         if isinstance(self.features, str) or not isinstance(self.features, Sequence):
             raise TypeError(f"features must be a list of names of columns, got {self.features!r}.")
@@ -83,6 +85,11 @@ class ProfilePopularity(Recommender):
 
     def _scores(self, users: Tensor) -> Tensor:
         return self._scores_of_profiles(self.profiles_.select(users))
+
+    def _scores_from(self, histories: Histories) -> Tensor:
+        raise NotSupportedError(
+            f"{self.name} knows people by their profiles, not by their items: use recommend_from_profile()."
+        )
 
     def _scores_of_profiles(self, profiles: Histories) -> Tensor:
         near = _unit(profiles) @ _unit(self.profiles_).T

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from recsys_lib import Interactions, load
-from recsys_lib.errors import DataError
+from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.models import ProfilePopularity
 from tests.models.board import USERS
 from tests.models.board import checkerboard as plain_board
@@ -53,6 +53,22 @@ def test_scores_by_hand() -> None:
     frame = model.recommend_from_profile([{"job": "cook", "town": "Rome"}], k=3)
     assert frame["item"].tolist() == ["jam", "tea", "nut"]
     np.testing.assert_allclose(frame["score"], [1 + 0.5, 1.0, 0.5], rtol=1e-6)
+
+
+def test_a_known_person_without_items_is_known_by_their_profile() -> None:
+    people = pd.DataFrame({"job": ["cook", "pilot", "pilot"]}, index=list("abc"))
+    x = Interactions.from_arrays(list("aaabc"), ["jam", "tea", "oil", "nut", "nut"])
+    x = x.with_features(users=people)
+    # Nothing is left in train of what c did.
+    model = ProfilePopularity(neighbours=1, popularity_weight=0.0).fit(x.select(np.arange(len(x)) < 4))
+    assert model.recommend(["c"], k=1)["item"].tolist() == ["nut"]
+    np.testing.assert_allclose(model.score(["c"], ["jam", "nut"]), [[0, 1]])
+
+
+def test_items_say_nothing_to_it() -> None:
+    model = ProfilePopularity(features=["job"]).fit(market())
+    with pytest.raises(NotSupportedError, match="recommend_from_profile"):
+        model.recommend_from_history(["jam"], k=1)
 
 
 def test_people_as_near_as_the_last_neighbour_are_not_left_out() -> None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from recsys_lib import Interactions, datasets, evaluate, splits
+from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.models import (
+    IALS,
     BottleneckAutoencoder,
     DynamicAutoencoder,
     MultDAE,
@@ -223,3 +225,11 @@ def test_they_are_better_than_popularity(market, family: str, decode: str) -> No
     by_history = model.recommend_from_history(people, k=5)
     assert by_history["item"].tolist() == known["item"].tolist()
     np.testing.assert_allclose(by_history["score"], known["score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", [MultDAE(layers=(4,), epochs=1), IALS(factors=2, epochs=1)])
+def test_validation_on_people_without_a_history_is_refused(model: Any) -> None:
+    x = datasets.synthetic(60, 20, 500, seed=0)
+    parts = splits.held_out_users(x, 0.2, 0.2, seed=0)
+    with pytest.raises(DataError, match="none of the 12 users in valid has a history in train"):
+        model.fit(parts.train, parts.valid)
