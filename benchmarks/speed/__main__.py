@@ -1,0 +1,68 @@
+"""Time this library and its peers on the same work: ``python -m benchmarks.speed [CASE ...]``.
+
+The sides of a case run in turn, ours, the peer, ours, the peer, each in a process of its own. A peer is
+installed once, from its package, into an environment of its own in the user's cache. Beside the seconds of an
+epoch stand the nDCG@10 of the lists (full ranking of what a user does not have in train) and the peak of the
+memory of the whole process. Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.cases import CASES, Case
+from benchmarks.speed.measure import measure
+from recsys_lib._files import atomic_write
+from recsys_lib.errors import RecsysError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the cases and print a line for each."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cases", metavar="CASE", nargs="*", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="how often each side runs")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--no-peers", action="store_true", help="run our side alone")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there, too")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.cases if name not in CASES]
+    if unknown:
+        parser.error(f"there is no case {', '.join(unknown)}; there are {', '.join(CASES)}.")
+    if options.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {options.rounds}.")
+    results = []
+    for name in options.cases or CASES:
+        try:
+            found = measure(CASES[name], options.rounds, options.device, not options.no_peers)
+        except (RecsysError, RuntimeError, OSError) as error:
+            parser.exit(1, f"{name}: {error}\n")
+        print(line_of(CASES[name], found), flush=True)
+        results.append(found)
+        if options.json:
+            with atomic_write(options.json, "w") as file:
+                json.dump(results, file, indent=1)
+
+
+def line_of(case: Case, found: dict[str, Any]) -> str:
+    """Return the result of a case in words."""
+
+    def side(name: str, prefix: str) -> str:
+        seconds, quality, memory = (found[f"{prefix}_{what}"] for what in ("s", "quality", "rss_mb"))
+        return f"{name} {1000 * seconds:.0f} ms an epoch, nDCG@10 {quality:.4f}, {memory} MB"
+
+    words = f"{case.title}: {side('ours', 'ours')}"
+    if "peer_s" in found:
+        words += f"; {side(case.peer.name, 'peer')}; ratio {found['ratio']:.2f} (at least {case.least:g})"
+    return words
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Run the two sides of a case in turn, and compare time, memory and quality."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.speed.cases import Case
+from benchmarks.speed.peers import python_of
+from recsys_lib.metrics import hits, ndcg
+from recsys_lib.splits import Split
+
+REPO = Path(__file__).parents[2]
+
+
+def measure(case: Case, rounds: int, device: str, with_peer: bool) -> dict[str, Any]:
+    """Run the sides in turn, as often as asked, each time in new processes with another seed.
+
+    Returns
+    -------
+    dict
+        Seconds are medians over the epochs of all rounds, without the first epoch of each; memory is the
+        largest, and quality the mean of the rounds.
+    """
+    split = case.data()
+    ours = [sys.executable, "-m", f"benchmarks.speed.sides.{case.ours}"]
+    sides = {"ours": ours}
+    if with_peer:
+        sides["peer"] = [str(python_of(case.peer)), str(case.peer_file)]
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _write_data(folder, split)
+        for number in range(rounds):
+            settings = case.settings | {"seed": number, "device": device}
+            (folder / "settings.json").write_text(json.dumps(settings))
+            for side, command in sides.items():
+                runs[side].append(_run([*command, str(folder)], folder, split))
+    found: dict[str, Any] = {"case": case.name, "peer": case.peer.name, "device": device}
+    for side, all_of in runs.items():
+        epochs = [second for run in all_of for second in run["seconds"][1:] or run["seconds"]]
+        found[f"{side}_s"] = statistics.median(epochs)
+        found[f"{side}_quality"] = statistics.fmean(run["quality"] for run in all_of)
+        found[f"{side}_rss_mb"] = max(run["rss_mb"] for run in all_of)
+    if with_peer:
+        found["ratio"] = found["peer_s"] / found["ours_s"]
+    return found
+
+
+def _write_data(folder: Path, split: Split) -> None:
+    train = split.train.to_csr()
+    arrays = {"indptr": train.indptr, "items": train.indices, "n_items": np.int64(train.shape[1])}
+    np.savez(folder / "data.npz", **arrays)
+
+
+def _run(command: Sequence[str], folder: Path, split: Split) -> dict[str, Any]:
+    environment = os.environ | {"PYTHONPATH": str(REPO), "CI": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPO, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    lists = torch.from_numpy(np.load(folder / "lists.npy").astype(np.int64))
+    relevant = split.test.histories()
+    users = torch.nonzero(relevant.lengths())[:, 0]
+    relevant = relevant.select(users)
+    found = ndcg(hits(lists[users], relevant), relevant.lengths(), lists.shape[1])
+    return result | {"quality": float(found.mean())}
