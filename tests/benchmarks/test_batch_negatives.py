@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,16 @@ def test_the_file_says_how_it_was_measured(ncf_folder, tmp_path, monkeypatch, ca
     assert found["data"] == "MovieLens-1M: 40 people, 30 films"
     assert "80/10/10" in found["split"]
     assert '"a lamp"' in capsys.readouterr().out
+
+
+def test_the_committed_file_says_what_the_book_says():
+    folder = Path(batch_negatives.__file__).parent / "results"
+    found = json.loads((folder / "batch_negatives_ml1m.json").read_text())
+    rows = {(r["decode"], r.get("batch_size"), r.get("sampling_users")): r for r in found["rows"]}
+    assert len(rows) == len(batch_negatives.CASES) + 1
+    for people in (64, 256):  # no time is won
+        full, batch = rows["all", people, None], rows["batch", people, None]
+        assert batch["seconds_an_epoch"] > full["seconds_an_epoch"]
+    intervals = [row["test"] for row in found["rows"] if row["decode"] != "Popularity"]
+    assert max(one["low"] for one in intervals) < min(one["high"] for one in intervals)
+    assert rows["batch", 32, None]["share_decoded"] < 0.5
