@@ -52,7 +52,7 @@ class TestNeuMF(RecommenderContract):
 
     @classmethod
     def make(cls, **parameters: Any) -> NeuMF:
-        settings = {"factors": 4, "l2": 0.02, "epochs": 25, "learning_rate": 0.02}
+        settings = {"factors": 4, "l2": 0.02, "epochs": 12, "learning_rate": 0.02}
         return NeuMF(**({"batch_size": 16} | settings | parameters))
 
 
