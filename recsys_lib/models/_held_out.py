@@ -25,7 +25,7 @@ def ndcg_on(model: Recommender, valid: Interactions) -> Callable[[], float]:
     """
     relevant = valid.histories(model.device_)
     users = torch.nonzero(relevant.lengths())[:, 0]
-    if not bool(model.seen_.select(users).lengths().any()) and not model.knows_profiles:
+    if not bool(model.seen_.select(users).lengths().any()):
         raise DataError(
             f"none of the {len(users):,} users in valid has a history in train, so {model.name} could only "
             "be measured by what is popular. Fit without valid; a callback can measure people who are "

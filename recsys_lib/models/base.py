@@ -52,8 +52,6 @@ class Recommender(ABC):
 
     # True for models whose scores are ratings in the units of the data.
     predicts_ratings: ClassVar[bool] = False
-    # True for models that know people by something else than their items: nobody is without it.
-    knows_profiles: ClassVar[bool] = False
 
     user_ids: ClassVar[IdMap]
     item_ids: ClassVar[IdMap]
@@ -214,7 +212,7 @@ class Recommender(ABC):
 
     def _popular_when_empty(self, scores: Tensor, empty: Tensor, popularity: Tensor) -> Tensor:
         # A rating of an average user is a better guess than a count, so models of ratings go their own way.
-        if self.predicts_ratings or self.knows_profiles or not bool(empty.any()):
+        if self.predicts_ratings or not bool(empty.any()):
             return scores
         return torch.where(empty[:, None], popularity.to(scores.dtype), scores)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,8 +62,6 @@ class ProfilePopularity(Recommender):
     neighbours: int = 100
     popularity_weight: float = 0.1
 
-    knows_profiles: ClassVar[bool] = True
-
     def _check(self) -> None:
         if isinstance(self.features, str) or not isinstance(self.features, Sequence):
             raise TypeError(f"features must be a list of names of columns, got {self.features!r}.")
@@ -85,6 +83,9 @@ class ProfilePopularity(Recommender):
 
     def _scores(self, users: Tensor) -> Tensor:
         return self._scores_of_profiles(self.profiles_.select(users))
+
+    def _popular_when_empty(self, scores: Tensor, empty: Tensor, popularity: Tensor) -> Tensor:
+        return scores  # who has no items has a profile
 
     def _scores_from(self, histories: Histories) -> Tensor:
         raise NotSupportedError(

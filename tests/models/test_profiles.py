@@ -20,6 +20,7 @@ PEOPLE = pd.DataFrame(
 
 class TestProfilePopularity(RecommenderContract):
     scores_new_people = False
+    needs_history = False
     has_similar_items = False
     bad_parameters: ClassVar = {
         "features": ["colour", [3], None],
