@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import ncf_files
 from benchmarks.settings import Settings
+from benchmarks.tables.autorec import load_ml_1m
 from recsys_lib import Interactions, evaluate, splits
 from recsys_lib._files import atomic_write
 from recsys_lib.models import DynamicAutoencoder, Popularity
@@ -47,13 +47,8 @@ METRICS = ("ndcg", "coverage", "novelty")
 
 
 def cut(folder: Path | None) -> Split:
-    """Put the parts of the NCF authors together, and cut 80/10/10 by user."""
-    parts = ncf_files.read(ncf_files.find_folder(folder)).split
-    columns = (
-        np.concatenate([getattr(part, name) for part in (parts.train, parts.test)])
-        for name in ("users", "items")
-    )
-    return splits.random_holdout(Interactions.from_arrays(*columns), 0.1, 0.1, by="user", seed=0)
+    """Cut all of MovieLens-1M 80/10/10 by user."""
+    return splits.random_holdout(load_ml_1m(folder), 0.1, 0.1, by="user", seed=0)
 
 
 def fit(setting: Settings, split: Split) -> tuple[DynamicAutoencoder, list[float]]:

@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (options.size, options.kind) not in STARTS:
         parser.error(f"the table has no row for {options.kind} on {options.size}.")
     family, start = STARTS[options.size, options.kind]
-    start = start | assignments(options.set)
+    try:
+        start = start | assignments(options.set)
+        family(**start)
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
     axes = AXES if options.axes is None else {axis: AXES[axis] for axis in options.axes}
     print(f"{family.__name__}, {options.size}, start: {start}", flush=True)
     search(family, cut(options.size, options.data), start, axes, functools.partial(print, flush=True))

@@ -113,13 +113,14 @@ def _key(name: str) -> str:
     return "".join(letter for letter in name.split("(")[0].lower() if letter.isalnum())
 
 
-_COLORS = {_key(name): color for name, color in PALETTE.items()}
-_SHAPES = {_key(name): marker for marker, names in _MARKERS.items() for name in names}
+_NAMES = {name: name for name in PALETTE} | _ALIASES
+_COLORS = {_key(shown): PALETTE[name] for shown, name in _NAMES.items()}
+_MARKER_OF = {name: marker for marker, names in _MARKERS.items() for name in names}
+_SHAPES = {_key(shown): _MARKER_OF[name] for shown, name in _NAMES.items()}
 
 
 def _look_up(name: str, table: dict[str, str]) -> str | None:
     key = _key(name)
-    key = next((_key(_ALIASES[other]) for other in _ALIASES if key.startswith(_key(other))), key)
     known = max((k for k in table if key.startswith(k)), key=len, default=None)
     return None if known is None else table[known]
 

@@ -18,7 +18,7 @@ from recsys_lib.evaluation import evaluate
 from recsys_lib.models import Popularity
 from recsys_lib.splits import Split
 
-# Twice as slow as it says for its first epoch; its lists are the most popular items that are new.
+# Its first epoch takes 100 s, the others 1 or 2, by the seed. Its lists are the popular items that are new.
 STAND_IN = """
 import json, sys
 from pathlib import Path
