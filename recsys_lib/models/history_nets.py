@@ -12,10 +12,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, silu
+from torch.nn.functional import linear, silu
 
 from recsys_lib.histories import Histories
 from recsys_lib.models._bags import sum_rows
+from recsys_lib.models._dropout import dropout
 from recsys_lib.sparse_rows import take_rows
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -215,13 +216,13 @@ class BottleneckNet(HistoryNet):
                 parameter.copy_(_uniform(tuple(parameter.shape), first, generator))
         self.decoder = ItemTable(_uniform((n_items, second), second, generator), sparse=sparse)
         self.output_bias = ItemTable(torch.full((n_items,), output_bias), sparse=sparse)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
         """Score items, b lists over m items -> (b, m)."""
         z = sum_rows(self.encoder(items), histories) + self.encoder_bias
-        z = self.dropout(self.norm[0](z.relu()))
-        z = self.dropout(self.norm[1](self.middle(z).relu()))
+        z = dropout(self.norm[0](z.relu()), self.dropout, self.training)
+        z = dropout(self.norm[1](self.middle(z).relu()), self.dropout, self.training)
         return torch.addmm(self.output_bias(items), z, self.decoder(items).T)
 
     def item_vectors(self) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from recsys_lib.models._dropout import dropout
 from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
 # Numbers in one layer's output for the catalogue: bounds the memory of scoring it.
@@ -166,7 +167,7 @@ class MLPNet(PairNet):
         self.user, self.item = user, item
         sizes = [user.ids.shape[1] + item.ids.shape[1], *widths]
         self.hidden = nn.ModuleList(_linear(before, after, generator) for before, after in pairwise(sizes))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.output = _linear(sizes[-1], 1, generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
@@ -204,9 +205,9 @@ class MLPNet(PairNet):
         if not len(self.hidden):
             return z[..., 0]
         # In place: nobody else has these sums, and they are the largest tensors of a step.
-        z = self.dropout(z.relu_())
+        z = dropout(z.relu_(), self.dropout, self.training)
         for layer in self.hidden[1:]:
-            z = self.dropout(layer(z).relu_())
+            z = dropout(layer(z).relu_(), self.dropout, self.training)
         logits: Tensor = self.output(z)[..., 0]
         return logits
 
