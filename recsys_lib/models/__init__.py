@@ -10,6 +10,7 @@ from recsys_lib.models.ease import EASE
 from recsys_lib.models.factorization import BiasedMF
 from recsys_lib.models.ials import IALS
 from recsys_lib.models.low_rank_ease import LowRankEASE
+from recsys_lib.models.matrix_factorization import MatrixFactorization
 from recsys_lib.models.ncf import GMF, MLP, NeuMF
 from recsys_lib.models.neighbours import ItemKNN
 from recsys_lib.models.popularity import Popularity
@@ -31,6 +32,7 @@ __all__ = [
     "ItemKNN",
     "LogisticMF",
     "LowRankEASE",
+    "MatrixFactorization",
     "MultDAE",
     "MultVAE",
     "NeuMF",

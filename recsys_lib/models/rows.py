@@ -44,7 +44,8 @@ class RowRecommender(GradientRecommender):
         popular items are negatives more often.
     sampling_users : int, optional
         With ``decode="batch"``: take the items of so many people at once, at least ``batch_size``, for all
-        the batches that they are divided into. More people mean more negatives.
+        the batches that they are divided into. More people mean more negatives. Recoder calls it
+        ``num_sampling_users``.
     batch_size : int
         People per step.
     """
@@ -66,6 +67,16 @@ class RowRecommender(GradientRecommender):
             check_integer("sampling_users", self.sampling_users, int(self.batch_size))
             if self.decode != "batch":
                 raise ValueError(f"sampling_users={self.sampling_users} goes with decode='batch'.")
+        if self._sparse and self.weight_decay and self.optimizer not in ("adam", "adamw"):
+            raise ValueError(
+                f"weight_decay={self.weight_decay} with decode='batch' goes with optimizer='adam' or "
+                f"'adamw', got {self.optimizer!r}."
+            )
+
+    @property
+    def _sparse(self) -> bool:
+        """Whether the tables of the network get gradients for the items of a batch alone."""
+        return self.decode == "batch"
 
     # ------------------------------------------------------------------ what a model fills in
 
@@ -85,6 +96,8 @@ class RowRecommender(GradientRecommender):
             raise DataError(f"{self.name} needs at least {self._fewest} users with items, and train has {n}.")
 
     def _prepare(self, train: Interactions) -> Tensor:
+        if self.decode == "batch":
+            silence(self.net_, self.popularity_ == 0)
         return self.seen_.lengths().nonzero().flatten()
 
     def _batches(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
@@ -117,9 +130,6 @@ class RowRecommender(GradientRecommender):
 
     # ------------------------------------------------------------------ scoring
 
-    def _scores(self, users: Tensor) -> Tensor:
-        return self._scores_from(self.seen_.select(users))
-
     @torch.no_grad()
     def _item_vectors(self) -> Tensor:
         vectors: Tensor = self.net_.item_vectors()
@@ -130,28 +140,13 @@ class RowRecommender(GradientRecommender):
 class HistoryRecommender(RowRecommender):
     """A row recommender that knows a person by their items alone, and so can serve new people."""
 
-    def _check(self) -> None:
-        super()._check()
-        if self._sparse and self.weight_decay and self.optimizer not in ("adam", "adamw"):
-            raise ValueError(
-                f"weight_decay={self.weight_decay} with decode='batch' goes with optimizer='adam' or "
-                f"'adamw', got {self.optimizer!r}."
-            )
-
-    def _prepare(self, train: Interactions) -> Tensor:
-        if self.decode == "batch":
-            silence(self.net_, self.popularity_ == 0)
-        return super()._prepare(train)
-
     def _logits(self, net: Any, batch: Batch) -> Tensor:
         logits: Tensor = net(*batch[1:])
         return logits
 
+    def _scores(self, users: Tensor) -> Tensor:
+        return self._scores_from(self.seen_.select(users))
+
     def _scores_from(self, histories: Histories) -> Tensor:
         scores: Tensor = self.net_(histories)
         return scores
-
-    @property
-    def _sparse(self) -> bool:
-        """Whether the tables of the network get gradients for the items of a batch alone."""
-        return self.decode == "batch"

@@ -61,6 +61,7 @@ _ALIASES = {
     "I-AutoRec": "AutoRec",
     "BottleneckAutoencoder": "BottleneckAE",
     "DynamicAutoencoder": "Recoder",
+    "MatrixFactorization": "BiasedMF",
 }
 
 # For parts of the data and for groups such as genres: Okabe and Ito's colours, the light ones darkened.
