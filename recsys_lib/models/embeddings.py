@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,12 +149,12 @@ def named_categories_of(
         values = table[column].reset_index(drop=True).dropna()
         if not pd.api.types.is_numeric_dtype(values):
             # Lists are taken apart first, then texts.
-            values = values.explode().dropna().astype(str).str.split("|").explode()
+            values = values.explode().dropna().map(_name).str.split("|").explode()
             values = values[values != ""]
         numbers, names = pd.factorize(values, sort=True)
         rows.append(values.index.to_numpy())
         codes.append(numbers + len(known))
-        known += [(column, str(name)) for name in names]
+        known += [(column, _name(name)) for name in names]
     categories = Histories.from_pairs(
         torch.from_numpy(np.concatenate(rows).astype(np.int64)),
         torch.from_numpy(np.concatenate(codes).astype(np.int64)),
@@ -161,3 +162,9 @@ def named_categories_of(
         len(known),
     )
     return categories, known
+
+
+def _name(value: Any) -> str:
+    # One missing value turns a column of whole numbers into floats, and 50.0 must go on to be called 50.
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)

@@ -16,9 +16,13 @@ from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
+from recsys_lib.models._bags import sum_rows
 from recsys_lib.models.base import Recommender
 from recsys_lib.models.embeddings import named_categories_of
 from recsys_lib.ranking import rank_catalogue
+
+# Cosines of new with known profiles that are worked out at once: bounds the memory.
+_NUMBERS = 2**24
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -93,16 +97,33 @@ class ProfilePopularity(Recommender):
         )
 
     def _scores_of_profiles(self, profiles: Histories) -> Tensor:
-        near = _unit(profiles) @ _unit(self.profiles_).T
-        # People without a history have nothing to tell.
-        near[:, self.seen_.lengths() == 0] = 0
+        size = max(1, _NUMBERS // len(self.profiles_))
+        rows = torch.arange(len(profiles), device=self.device_).split(size)
+        parts = [self._sums_over_neighbours(profiles.select(some)) for some in rows]
+        return torch.cat(parts) + self.popularity_weight * self.popularity_ / self.popularity_.max()
+
+    def _sums_over_neighbours(self, profiles: Histories) -> Tensor:
+        near = _unit(profiles) @ self._known_profiles().T
         k = min(int(self.neighbours), near.shape[1])
         last = near.topk(k, dim=1).values[:, -1:]
         near = torch.where(near >= last, near, 0)
-        rows, _ = self.seen_.pairs()
-        scores = torch.zeros(len(profiles), self.seen_.n_items, device=self.device_)
-        scores.index_add_(1, self.seen_.indices, near[:, rows])
-        return scores + self.popularity_weight * self.popularity_ / self.popularity_.max()
+        return sum_rows(near.T.contiguous(), self._people_of_items()).T
+
+    def _known_profiles(self) -> Tensor:
+        """Return the profiles of the people in training as vectors of length 1; made once and kept."""
+        if "_vectors" not in self.__dict__:
+            vectors = _unit(self.profiles_)
+            # People without a history have nothing to tell.
+            vectors[self.seen_.lengths() == 0] = 0
+            self.__dict__["_vectors"] = vectors
+        found: Tensor = self.__dict__["_vectors"]
+        return found
+
+    def _people_of_items(self) -> Histories:
+        if "_people" not in self.__dict__:
+            self.__dict__["_people"] = self.seen_.transposed()[0]
+        found: Histories = self.__dict__["_people"]
+        return found
 
     def recommend_from_profile(self, profiles: Any, k: int = 10, *, items: Any = None) -> pd.DataFrame:
         """Recommend to people who are known by their profiles alone.

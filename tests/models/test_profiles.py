@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch.overrides import TorchFunctionMode
 
-from recsys_lib import Interactions, load
+from recsys_lib import Interactions, datasets, load
 from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.models import ProfilePopularity
 from tests.models.board import USERS
@@ -112,3 +114,38 @@ def test_bad_profiles_are_named(tmp_path) -> None:
         load(tmp_path / "m.pt").recommend_from_profile(profile), model.recommend_from_profile(profile)
     )
     assert set(model.recommend_from_profile(profile, k=9)["item"]) == {"jam", "tea", "nut", "oil"}
+
+
+@pytest.mark.parametrize("trained", [[20, 20, 50, 50], [20, 20, 50, None], [20.0, 20.0, 50.0, 50.0]])
+def test_whole_numbers_keep_their_name_beside_a_missing_value(trained: list[Any]) -> None:
+    """One missing value turns a column of whole numbers into floats."""
+    people = pd.DataFrame({"age": trained}, index=list("abcd"))
+    x = Interactions.from_arrays(list("abcc"), ["jam", "jam", "tea", "oil"]).with_features(users=people)
+    model = ProfilePopularity().fit(x)
+    for profiles in ([{"age": 50}], [{"age": 50}, {"age": None}], [{"age": 50.0}], [{"age": "50"}]):
+        assert model.recommend_from_profile(profiles, k=1)["item"].iloc[0] in ("tea", "oil")
+
+
+def test_blocks_of_people_change_nothing(monkeypatch) -> None:
+    model = ProfilePopularity(neighbours=2).fit(market())
+    whole = model.score()
+    monkeypatch.setattr("recsys_lib.models.profiles._NUMBERS", 11)
+    np.testing.assert_array_equal(model.score(), whole)
+
+
+def test_memory_does_not_grow_with_people_times_interactions() -> None:
+    x = datasets.synthetic(300, 40, 5000, seed=0)
+    people = pd.DataFrame({"town": np.arange(300) % 7}, index=x.user_ids.take(np.arange(300)))
+    model = ProfilePopularity(device="cpu").fit(x.with_features(users=people))
+    sizes = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                sizes.append(result.numel())
+            return result
+
+    with Watch():
+        model.score_users(torch.arange(300))
+    assert 300 * 300 <= max(sizes) < 300 * 5000 / 2
