@@ -99,8 +99,9 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
     -----
     A batch is a :class:`mxnet.io.DataBatch` with ``data`` [users (n, F_u), items (n, F_i)] of int32 and
     ``label`` [(n,)] of float32: 1 for a purchase, 0 for a negative. The last batch of an epoch is filled up
-    from the beginning of the epoch, and ``pad`` says how many of its rows are such repetitions. ``reset``
-    starts the next epoch; before the first batch of an epoch it does nothing.
+    with purchases from the beginning of the epoch and fresh negatives of them, and ``pad`` says how many of
+    its rows are there for that alone. With ``record``, these negatives are noted too. ``reset`` starts the
+    next epoch; before the first batch of an epoch it does nothing.
 
     References
     ----------
@@ -208,7 +209,7 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
         return self._current()[1]
 
     def getpad(self) -> int:
-        """Return how many rows at the end of the current batch repeat earlier ones."""
+        """Return how many rows at the end of the current batch only fill it up."""
         return self._current()[2]
 
     # ------------------------------------------------------------------ the record
@@ -246,7 +247,8 @@ class EvaluationIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
     Parameters
     ----------
     test : DataFrame or Interactions
-        The held-out purchases, with ids that the training iterator knows.
+        The held-out purchases, with ids that the training iterator knows: items that nobody bought in
+        training are known if both parts come from a function of :mod:`recsys_lib.splits`.
     train : SparseNegSampleIter
         Gives the id space, the features, and what was bought and drawn in training.
     num_negatives : int or "train"
@@ -275,6 +277,10 @@ class EvaluationIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
 
     Notes
     -----
+    Negatives of the training are left out only if the training iterator was made with ``record=True``. That
+    is not its default: after many epochs nearly every item was a negative of every user, and too few are
+    left to draw from.
+
     All epochs are the same. ``data`` is as in training, and ``label`` is [labels (n,), list (n,)]. The second
     is the number of the purchase and tells :class:`recsys_lib.mx.metrics.HitRate` which rows belong to one
     list. Rows are in order of the item index, so that a tie, which goes to the earlier row, favours nobody.

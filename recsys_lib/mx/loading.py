@@ -16,13 +16,16 @@ from __future__ import annotations
 import builtins
 import contextlib
 import ctypes
+import functools
 import importlib
 import importlib.util
 import signal
+import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -62,8 +65,25 @@ class MXNetUnavailableError(RecsysError, ImportError):
 
 
 def is_available() -> bool:
-    """Tell whether MXNet is installed beside a NumPy that it can work with. Nothing is imported."""
-    return _obstacle() is None
+    """Tell whether MXNet is installed beside what it can work with: NumPy 1.x and the system's libraries.
+
+    Nothing is imported. Whether its own library can be loaded is tried in another process, once.
+    """
+    if _obstacle() is not None:
+        return False
+    return "mxnet" in sys.modules or _can_be_loaded()
+
+
+@functools.cache
+def _can_be_loaded() -> bool:
+    found = importlib.util.find_spec("mxnet")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        library = Path(folder) / "libmxnet.so"
+        if library.exists():
+            code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+            done = subprocess.run([sys.executable, "-S", "-c", code, str(library)], capture_output=True)
+            return done.returncode == 0
+    return True  # an MXNet of another make: only its import can tell
 
 
 def _obstacle() -> str | None:
@@ -102,6 +122,8 @@ def load_mxnet() -> Any:
                 _import_quietly()
             except (ImportError, OSError, AttributeError) as error:
                 reason = f"its import failed ({type(error).__name__}: {error})"
+                if isinstance(error, OSError):
+                    reason += ". On Debian its library needs the packages libgomp1 and libquadmath0"
                 raise MXNetUnavailableError(reason) from error
         for name in _LATE:
             _give_old_names(importlib.import_module(name))

@@ -265,3 +265,15 @@ def test_the_loss_has_a_slope_at_a_logit_of_zero_and_does_not_overflow() -> None
     loss.backward()
     assert float(loss.asscalar()) == pytest.approx(2 * np.log(2) + 400, rel=1e-6)
     np.testing.assert_allclose(logits.grad.asnumpy(), [-0.5, 0.5, 1.0, -1.0], atol=1e-6)
+
+
+def test_the_first_gpu_is_taken_when_mxnet_has_one(split: Split, monkeypatch) -> None:
+    batches = SparseNegSampleIter(split.train, batch_size=1024)
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: 1)
+    monkeypatch.setattr(mx, "gpu", lambda: mx.cpu(2))  # a device that is there and is not the default
+    block = made(GMF, batches)
+    fit(block, batches, epochs=1)
+    assert {p.data().context for p in block.collect_params().values()} == {mx.cpu(2)}
+    # Scores and the exchange find it there.
+    assert np.isfinite(score_catalogue(block, batches, np.arange(3))).all()
+    assert np.isfinite(to_recommender(block, batches, "cpu").score()).all()

@@ -154,3 +154,26 @@ def test_an_import_that_fails_is_explained(
     assert isinstance(caught.value, ImportError)
     assert dict(vars(np)) == names
     assert "mxnet" not in sys.modules
+
+
+def test_a_library_that_cannot_be_loaded_is_noticed_before_the_import(tmp_path) -> None:
+    """Installed, but a library of the system is missing: the wheel of MXNet does not bring all it needs."""
+    package = tmp_path / "mxnet"
+    package.mkdir()
+    (package / "__init__.py").write_text("import ctypes\nctypes.CDLL(__path__[0] + '/libmxnet.so')\n")
+    (package / "libmxnet.so").write_bytes(b"not a library")
+    out = run(
+        f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from recsys_lib.mx import MXNetUnavailableError, is_available, load_mxnet
+assert not is_available()
+assert "mxnet" not in sys.modules
+try:
+    load_mxnet()
+except MXNetUnavailableError as error:
+    print(error)
+"""
+    )
+    assert "its import failed (OSError" in out
+    assert "libquadmath0" in out
