@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -38,6 +41,13 @@ def check_number(
     return number
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or raise if it is not one: the text ``"False"`` would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}.")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return ``value``, or raise if it is not one of ``choices``."""
     allowed = list(choices)
@@ -52,3 +62,19 @@ def _range(low: float, high: float | None, open_low: bool = False, open_high: bo
     if high is None:
         return f"greater than {low}" if open_low else f"at least {low}"
     return f"between {low}{' (excluded)' if open_low else ''} and {high}{' (excluded)' if open_high else ''}"
+
+
+def as_lists(history: Any) -> list[list[Any]]:
+    """Make a list of histories of one or several; a tuple may be an id, so it does not count as a list."""
+    if isinstance(history, Mapping | pd.DataFrame):
+        raise TypeError(f"history must be a list of item ids, or of lists, got a {type(history).__name__}.")
+    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+        raise TypeError(f"history must be a list of item ids, got {history!r}: use [{history!r}].")
+    entries = list(history)
+    kinds = (list, set, frozenset, np.ndarray, pd.Series, pd.Index)
+    if entries and isinstance(entries[0], kinds) and not isinstance(history, set | frozenset):
+        for one in entries:
+            if isinstance(one, str | bytes) or not isinstance(one, Iterable):
+                raise TypeError(f"history mixes lists with {one!r}: give one list, or one for each person.")
+        return [list(one) for one in entries]
+    return [entries]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.histories import Histories
 from recsys_lib.models.history_nets import (
     ACTIVATIONS,
@@ -73,7 +73,7 @@ class DynamicAutoencoder(HistoryRecommender):
         self.layers = check_layers("layers", self.layers)
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
         for name in ("tied", "normalise"):
-            check_choice(name, str(getattr(self, name)), ("True", "False"))
+            check_flag(name, getattr(self, name))
         for name in ("noise", "dropout"):
             check_number(name, getattr(self, name), 0, 1, open_high=True)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.losses import squared_error
@@ -95,7 +95,7 @@ class AutoRec(GradientRecommender):
         check_integer("factors", self.factors, 1)
         check_number("l2", self.l2, 0)
         check_number("noise", self.noise, 0, 1, open_high=True)
-        check_choice("normalise", str(self.normalise), ("True", "False"))
+        check_flag("normalise", self.normalise)
 
     # ------------------------------------------------------------------ fitting
 
@@ -161,8 +161,13 @@ class AutoRec(GradientRecommender):
         net = self.net_
         if self.kind == "user":
             return net.decode(codes[users])
-        base = (net.mean + net.decoder_bias[users]).unsqueeze(1)
-        return torch.addmm(base, net.decoder[users], codes.T)
+        vectors, bias = net.decoder[users], net.decoder_bias[users]
+        lengths = self.seen_.lengths()
+        empty = lengths[users] == 0
+        if bool(empty.any()):
+            rated = lengths > 0
+            vectors[empty], bias[empty] = net.decoder[rated].mean(0), net.decoder_bias[rated].mean()
+        return torch.addmm((net.mean + bias).unsqueeze(1), vectors, codes.T)
 
     def _scores_from(self, histories: Histories) -> Tensor:
         net = self.net_
@@ -172,7 +177,13 @@ class AutoRec(GradientRecommender):
         device = algebra_device(self.device_)
         penalty = torch.full((len(histories), self.factors), _NEW_USER_L2, device=device)
         found, _ = solve_exactly(Lists(histories.to(device)), self.codes_.to(device), penalty)
-        return net.mean + (net.highest - net.mean) * (found.to(self.device_) @ self.codes_.T)
+        scores = net.mean + (net.highest - net.mean) * (found.to(self.device_) @ self.codes_.T)
+        empty = histories.lengths() == 0
+        if bool(empty.any()):
+            rated = self.seen_.lengths() > 0
+            average = self.codes_ @ net.decoder[rated].mean(0)
+            scores[empty] = net.mean + net.decoder_bias[rated].mean() + average
+        return scores
 
     @torch.no_grad()
     def _predict_pairs(self, users: Tensor, items: Tensor) -> Tensor:

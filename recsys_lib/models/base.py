@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, ClassVar, Self
@@ -15,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import check_integer
+from recsys_lib._validation import as_lists, check_integer
 from recsys_lib.device import resolve_device
 from recsys_lib.errors import DataError, NotFittedError, NotSupportedError
 from recsys_lib.histories import Histories
@@ -98,12 +97,13 @@ class Recommender(ABC):
 
     def _item_vectors(self) -> Tensor:
         """Return a vector for every item, shape (n_items, d)."""
-        raise NotSupportedError(f"{self.name} has no notion of similar items.")
+        raise NotSupportedError(f"{self.name} has no vectors to compare items by.")
 
     def _item_similarity(self, items: Tensor) -> Tensor:
         """Return similarities of a batch of items to the catalogue, (b,) -> (b, n_items): the cosine."""
         vectors = torch.nn.functional.normalize(self._item_vectors(), dim=1)
-        return vectors[items] @ vectors.T
+        # A vector of zeros has no direction: such an item is like no other.
+        return (vectors[items] @ vectors.T).masked_fill_(~vectors.any(1), -torch.inf)
 
     @abstractmethod
     def _state(self) -> dict[str, Tensor]:
@@ -305,7 +305,7 @@ class Recommender(ABC):
         """
         self._need_fit()
         check_integer("k", k, 1)
-        histories = self._histories_of(_as_lists(history))
+        histories = self._histories_of(as_lists(history))
         ranked, scores = rank_catalogue(
             lambda rows: self.score_histories(histories.select(rows)),
             torch.arange(len(histories), device=self.device_),
@@ -342,6 +342,21 @@ class Recommender(ABC):
             exclude=itself,
         )
         return self._ranked_frame("item", self.item_ids.take(wanted.cpu().numpy()), "similar", ranked, scores)
+
+    @torch.no_grad()
+    def item_vectors(self) -> pd.DataFrame:
+        """Return the vectors whose cosines :meth:`similar_items` sorts, a row for each item id.
+
+        For a search index of your own, or for a picture.
+
+        Raises
+        ------
+        NotSupportedError
+            If the model compares items by something else, or not at all.
+        """
+        self._need_fit()
+        vectors = self._item_vectors().float().cpu().numpy()
+        return pd.DataFrame(vectors, index=pd.Index(self.item_ids.take(np.arange(len(vectors))), name="item"))
 
     def _ranked_frame(
         self, who: str, ids: npt.NDArray[Any], what: str, ranked: Tensor, scores: Tensor
@@ -382,19 +397,3 @@ class Recommender(ABC):
             If the file is damaged, or holds something else or another kind of model.
         """
         return saving.load(path, device, cls)
-
-
-def _as_lists(history: Any) -> list[list[Any]]:
-    """Make a list of histories of one or several; a tuple may be an id, so it does not count as a list."""
-    if isinstance(history, Mapping | pd.DataFrame):
-        raise TypeError(f"history must be a list of item ids, or of lists, got a {type(history).__name__}.")
-    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
-        raise TypeError(f"history must be a list of item ids, got {history!r}: use [{history!r}].")
-    entries = list(history)
-    kinds = (list, set, frozenset, np.ndarray, pd.Series, pd.Index)
-    if entries and isinstance(entries[0], kinds) and not isinstance(history, set | frozenset):
-        for one in entries:
-            if isinstance(one, str | bytes) or not isinstance(one, Iterable):
-                raise TypeError(f"history mixes lists with {one!r}: give one list, or one for each person.")
-        return [list(one) for one in entries]
-    return [entries]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lib import training
-from recsys_lib._validation import check_choice, check_integer
+from recsys_lib._validation import check_flag, check_integer
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.metrics import rmse
@@ -61,7 +61,8 @@ class GradientRecommender(Recommender):
 
     def _check(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
-        check_choice("progress", str(self.progress), ("None", "True", "False"))
+        if self.progress is not None:
+            check_flag("progress", self.progress)
         self._options()
 
     def _options(self) -> TrainingOptions:

@@ -53,6 +53,11 @@ class LowRankEASE(Recommender):
     shares_ : Tensor of float32, shape (d,)
         The diagonal of :math:`D`, the largest first.
 
+    Raises
+    ------
+    DataError
+        In ``fit``, if ``l2`` is so small that adding it to a count in float32 changes nothing.
+
     References
     ----------
     H. Steck (2019), "Embarrassingly shallow autoencoders for sparse data", WWW.
@@ -80,6 +85,8 @@ class LowRankEASE(Recommender):
         check_integer("iterations", self.iterations, 1)
 
     def _fit(self, train: Interactions, valid: Interactions | None) -> None:
+        if self.l2 < float(self.popularity_.max()) * torch.finfo(torch.float32).eps:
+            raise DataError(f"l2={self.l2} is too small for this data. A few hundred is usual.")
         seen = self.seen_.to(algebra_device(self.device_))
         users_of_items, _ = seen.transposed()
         generator = torch.Generator().manual_seed(self.seed)

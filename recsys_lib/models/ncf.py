@@ -43,6 +43,9 @@ class GMF(_NCF):
 
     .. math:: s_{ui} = h^\top (p_u \odot q_i) + b
 
+    The vectors start as normal random numbers, :math:`h` at 1 and, with the log loss, :math:`b` at the
+    log-odds of a positive among its negatives.
+
     Parameters
     ----------
     factors : int
@@ -84,6 +87,9 @@ class GMF(_NCF):
 @dataclass(kw_only=True, eq=False, repr=False)
 class MLP(_NCF):
     r"""A multilayer perceptron in place of the dot product.
+
+    Vectors and layers start as normal random numbers, those of the layers as wide as Glorot and Bengio (2010)
+    say, and the last bias as in :class:`GMF`.
 
     Parameters
     ----------
@@ -154,6 +160,8 @@ class MLP(_NCF):
 @dataclass(kw_only=True, eq=False, repr=False)
 class NeuMF(MLP):
     r"""Neural matrix factorization: GMF and an MLP side by side, with vectors of their own.
+
+    Without pre-training it starts as the two do.
 
     Parameters
     ----------

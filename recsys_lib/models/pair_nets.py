@@ -13,8 +13,8 @@ from torch.nn.functional import linear
 from recsys_lib.models._dropout import dropout
 from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
-# Numbers in one layer's output for the catalogue: bounds the memory of scoring it.
-_NUMBERS = 2**23
+# Numbers in one layer's output for the catalogue: bounds the memory of scoring it. A GPU wants more at once.
+_NUMBERS, _DEVICE_NUMBERS = 2**23, 2**27
 
 
 class PairNet(nn.Module, ABC):
@@ -181,7 +181,8 @@ class MLPNet(PairNet):
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m), in pieces of bounded size."""
         from_items = self._from_items(self.item.all() if items is None else self.item(items))
-        size = max(1, _NUMBERS // max(1, from_items.numel()))
+        numbers = _NUMBERS if from_items.device.type == "cpu" else _DEVICE_NUMBERS
+        size = max(1, numbers // max(1, from_items.numel()))
         parts = [
             self._rest(from_user.unsqueeze(1) + from_items)
             for from_user in self._from_users(users).split(size)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lib import losses
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
@@ -39,7 +39,8 @@ class SampledRecommender(GradientRecommender):
     Parameters
     ----------
     negatives : int
-        How many negatives are drawn for each positive, anew in every epoch.
+        How many negatives are drawn for each positive, anew in every epoch. No more of them exist at a time
+        than those of one batch, or 262,144 if that is more.
     sampler : {"uniform", "popularity", "hard", "in-batch"}
         Where they come from; never from the user's own items. ``"uniform"``: all other items alike.
         ``"popularity"``: in proportion to popularity to the power of ``alpha``. ``"hard"``: ``pool`` items
@@ -53,7 +54,7 @@ class SampledRecommender(GradientRecommender):
         What is minimised: the functions of these names in :mod:`recsys_lib.losses`, where ``"softmax"`` is
         the sampled or the in-batch softmax. Both are corrected for the popularity of what was drawn.
     margin : float
-        How far a positive should be ahead, for ``"hinge"`` and ``"warp"``.
+        How far a positive should be ahead, for ``"hinge"`` and ``"warp"``. WARP needs several negatives.
     l2 : float
         Weight of the squared lengths of the vectors in the pairs of a batch. A frequent user or item is
         penalised more often.
@@ -97,12 +98,17 @@ class SampledRecommender(GradientRecommender):
         check_number("l2", self.l2, 0)
         # Vectors of zeros multiply to zero, and so do their gradients: they would never leave the start.
         check_number("init_std", self.init_std, 0, open_low=True)
-        check_choice("record_negatives", str(self.record_negatives), ("True", "False"))
+        check_flag("record_negatives", self.record_negatives)
         for name in ("user_features", "item_features"):
             columns = getattr(self, name)
             if not isinstance(columns, list | tuple) or not all(isinstance(c, str) for c in columns):
                 raise TypeError(f"{name} must be a list of names of columns, got {columns!r}.")
             setattr(self, name, tuple(columns))
+        if self.sampler == "hard" and self.loss == "warp":
+            raise ValueError(
+                "loss='warp' reads a rank off the order in which negatives were drawn, and sampler='hard' "
+                "sorts them: take another loss or another sampler."
+            )
         if self.sampler == "in-batch" and self.loss != "softmax":
             raise ValueError(f"sampler='in-batch' needs loss='softmax', got loss={self.loss!r}.")
         if self.sampler == "in-batch" and self.record_negatives:

@@ -71,6 +71,20 @@ class RecommenderContract(ABC):
             assert set(rows["similar"]) == same_colour
             assert rows["rank"].tolist() == [1, 2, 3, 4, 5]
 
+    def test_vectors_of_items_are_what_similar_items_compares(self, model):
+        has_vectors = type(model)._item_vectors is not Recommender._item_vectors
+        if not has_vectors:
+            with pytest.raises(NotSupportedError, match=model.name):
+                model.item_vectors()
+            return
+        vectors = model.item_vectors()
+        assert vectors.index.tolist() == CATALOGUE
+        assert vectors.index.name == "item"
+        unit = vectors.div(np.sqrt((vectors**2).sum(axis=1)), axis=0)
+        found = model.similar_items(["i00"], k=4)
+        expected = unit.loc[found["similar"]].to_numpy() @ unit.loc["i00"].to_numpy()
+        np.testing.assert_allclose(found["score"], expected, rtol=1e-4, atol=1e-5)
+
     # ------------------------------------------------------------------ fitting
 
     def test_fit_returns_the_model(self, board):

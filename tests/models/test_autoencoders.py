@@ -24,8 +24,8 @@ LAYERS: list[Any] = [(), [0], [2.5], "200", 200, None]
 DYNAMIC = ROWS | {
     "layers": LAYERS,
     "activation": ["softmax", None],
-    "tied": [2, None],
-    "normalise": [2, None],
+    "tied": [2, None, "False"],
+    "normalise": [2, None, "False"],
     "noise": bad_numbers(-0.1, 1.0),
     "dropout": bad_numbers(-0.1, 1.0),
 }

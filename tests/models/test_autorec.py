@@ -12,6 +12,7 @@ from recsys_lib import Interactions, datasets, splits
 from recsys_lib.evaluation import evaluate_ratings
 from recsys_lib.histories import Histories
 from recsys_lib.models import AutoRec, BiasedMF
+from recsys_lib.models._dropout import dropout
 from recsys_lib.models.rating_nets import AutoRecNet
 from tests.models.board import per_user
 from tests.models.contract import RecommenderContract, bad_numbers
@@ -22,6 +23,8 @@ class _AutoRecContract(RecommenderContract):
         "kind": ["film", None],
         "factors": [0, -1, 2.5, None],
         "l2": bad_numbers(-1.0),
+        "noise": bad_numbers(-0.1, 1.0),
+        "normalise": [1, None, "False"],
         "batch_size": [0, 1.5],
     }
 
@@ -118,7 +121,7 @@ def test_noise_leaves_ratings_out_of_the_input_but_asks_for_all() -> None:
     torch.manual_seed(3)
     error = model._loss(net, (rows, ratings))
     torch.manual_seed(3)
-    kept = torch.nn.functional.dropout(torch.ones(len(ratings)), 0.6) > 0
+    kept = dropout(torch.ones(len(ratings)), 0.6, training=True) > 0
     assert 0.3 < kept.float().mean() < 0.5
     # The kept ones count 1 / (1 - 0.6) times as much.
     louder = torch.where(kept, net.mean + (ratings - net.mean) / 0.4, net.mean)
@@ -217,12 +220,19 @@ def test_predictions_keep_to_the_scale(kind: str) -> None:
 def test_a_user_and_an_item_without_ratings(kind: str) -> None:
     x = interactions(np.hstack([TOY, np.zeros((5, 1))]))
     model = AutoRec(kind=kind, factors=3, epochs=20, learning_rate=0.05, device="cpu").fit(x)
-    net, scores = model.net_, model.score()
+    net, scores, others = model.net_, model.score(), [0, 1, 2, 4]
     assert np.isfinite(scores).all()
     silent = (net.decode(torch.sigmoid(net.encoder_bias)[None])[0]).detach().numpy()
-    row, column = (scores[:, 4], scores[3]) if kind == "item" else (scores[3], scores[:, 4])
-    np.testing.assert_allclose(row, silent, rtol=1e-5)
-    np.testing.assert_allclose(column, net.mean.item(), rtol=1e-6)
+    if kind == "item":
+        # A user without ratings is the average of the others, also for the ranking of a new person.
+        np.testing.assert_allclose(scores[others, 4], silent[others], rtol=1e-5)
+        np.testing.assert_allclose(scores[3], scores[others].mean(0), rtol=1e-5)
+        new = model.score_histories(Histories.from_lists([[], [0]], 5))
+        np.testing.assert_allclose(new[0], scores[3], rtol=1e-5)
+        assert not torch.equal(new[1], new[0])
+    else:
+        np.testing.assert_allclose(scores[3], silent, rtol=1e-5)
+        np.testing.assert_allclose(scores[:, 4], net.mean.item(), rtol=1e-6)
     if kind == "user":  # an item that nobody has rated says nothing about a new person
         people = model.score_histories(Histories.from_lists([[0, 2], [0, 2, 4]], 5))
         assert torch.equal(people[0], people[1])

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 
 from recsys_lib import Interactions, datasets
+from recsys_lib.errors import DataError
 from recsys_lib.models import EASE, LowRankEASE
 from tests.models.board import ITEMS, USERS
 from tests.models.contract import RecommenderContract, bad_numbers
+from tests.models.test_history_nets import Shapes
 
 
 class TestLowRankEASE(RecommenderContract):
@@ -55,6 +59,22 @@ def test_the_axes_are_those_of_a_singular_value_decomposition() -> None:
     torch.testing.assert_close(model.shares_.double(), squares / (squares + 30), rtol=1e-4, atol=1e-5)
     overlap = (axes[:5] @ model.axes_.double()).abs()
     torch.testing.assert_close(overlap, torch.eye(5, dtype=torch.float64), atol=1e-2, rtol=0)
+
+
+def test_no_matrix_of_all_pairs_of_items_is_made() -> None:
+    n_items = 5003
+    x = datasets.synthetic(40, n_items, 900, seed=0)
+    with Shapes() as shapes:
+        model = LowRankEASE(factors=4, device="cpu").fit(x)
+        model.score_users(torch.arange(3))
+    largest = max(math.prod(shape) for _, shape in shapes.made)
+    assert n_items * 4 <= largest < n_items * n_items / 50
+
+
+def test_an_l2_that_is_lost_in_rounding_is_refused() -> None:
+    x = datasets.synthetic(40, 30, 900, seed=0)
+    with pytest.raises(DataError, match="l2=1e-09 is too small"):
+        LowRankEASE(factors=4, l2=1e-9).fit(x)
 
 
 def test_more_axes_than_the_data_has() -> None:

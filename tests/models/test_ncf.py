@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys_lib import datasets
 from recsys_lib.errors import FileFormatError
 from recsys_lib.models import GMF, MLP, NeuMF
 from recsys_lib.models.sampled import SampledRecommender
@@ -65,6 +67,15 @@ def small(family: type[Any] = NeuMF, **parameters: Any) -> Any:
 
 def shapes(model: SampledRecommender) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.fit(BOARD)._state().items()}
+
+
+@pytest.mark.parametrize("family", [GMF, MLP, NeuMF])
+def test_scores_start_at_the_odds_of_a_positive(family: type[GMF]) -> None:
+    x = datasets.synthetic(20, 15, 120, seed=0)
+    for loss, start in (("logistic", -math.log(3)), ("bpr", 0.0)):
+        model = family(factors=4, negatives=3, loss=loss, init_std=1e-4, epochs=1, learning_rate=1e-12)
+        scores = model.fit(x).score()
+        np.testing.assert_allclose(scores, start, atol=1e-3)
 
 
 def test_the_sizes_of_the_paper() -> None:

@@ -68,7 +68,12 @@ def films(board: Interactions = BOARD) -> Interactions:
 
 @pytest.mark.parametrize(
     ("sampler", "loss"),
-    [(s, loss) for s in SAMPLERS for loss in LOSSES if s != "in-batch" or loss == "softmax"],
+    [
+        (s, loss)
+        for s in SAMPLERS
+        for loss in LOSSES
+        if loss == "softmax" or (s != "in-batch" and (s, loss) != ("hard", "warp"))
+    ],
 )
 def test_every_sampler_learns_with_every_loss(sampler: str, loss: str) -> None:
     model = small(sampler=sampler, loss=loss, pool=6)
@@ -96,6 +101,18 @@ def test_losses_are_computed_in_single_precision(sampler: str, loss: str) -> Non
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model.net_(*batch[:2]).dtype == torch.bfloat16
         assert model._loss(model.net_, batch).dtype == torch.float32
+
+
+def test_a_sorted_pool_and_the_rank_of_warp_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match=r"loss='warp' reads a rank .*sampler='hard'"):
+        small(sampler="hard", loss="warp", pool=6)
+
+
+def test_four_negatives_and_the_log_loss_are_the_default() -> None:
+    for family in (GMF, MLP, NeuMF):
+        model = family()
+        assert (model.negatives, model.loss, model.sampler) == (4, "logistic", "uniform")
+    assert (BPR().loss, LogisticMF().loss) == ("bpr", "logistic")
 
 
 def test_one_interaction_is_enough() -> None:
