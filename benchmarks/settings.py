@@ -121,7 +121,8 @@ NEUMF_64_MXNET_NCF: Settings = {
 
 # ---------------------------------------------------------------------- prog-eval
 
-IALS_PROG_EVAL: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.2, "l2": 0.007}
+_IALS_1M: Settings = {"factors": 64, "epochs": 16, "unobserved_weight": 0.2, "l2": 0.007}
+IALS_PROG_EVAL: dict[str, Settings] = {"10M": _IALS_1M, "1M": _IALS_1M, "100K": IALS_MS_ML100K}
 
 # ---------------------------------------------------------------------- autorec
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.peers import RECODER, Peer
+from benchmarks.speed.peers import PLAIN, RECODER, Peer
 from recsys_lib import Interactions, datasets, splits
 from recsys_lib.splits import Split
 
@@ -86,6 +86,25 @@ def _recoder(size: str, data: Callable[[], Split], loss: str, epochs: int, least
     )
 
 
+def _like_ml_10m() -> Split:
+    whole = datasets.synthetic(69_878, 10_677, 10_000_000, seed=0)
+    return splits.random_holdout(whole, 0.2, by="user", seed=789)
+
+
+def _prog_eval(decode: str, least: float) -> Case:
+    return Case(
+        name="prog-eval-10m" if decode == "all" else "prog-eval-10m-batch",
+        title="the epoch of prog-eval on data like MovieLens-10M"
+        + ("" if decode == "all" else ", ours decoding the items of the batch alone"),
+        data=_like_ml_10m,
+        settings={"batch_size": 256, "learning_rate": 0.01, "epochs": 1, "decode": decode},
+        ours="bottleneck_ours",
+        peer=PLAIN,
+        peer_file=_SIDES / "bottleneck_plain.py",
+        least=least,
+    )
+
+
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
@@ -95,5 +114,7 @@ CASES: dict[str, Case] = {
         _recoder("1m", _like_ml_1m, "multinomial", 10, 3.0),
         _recoder("20m", _like_ml_20m, "mse", 3, 2.5),
         _recoder("20m", _like_ml_20m, "multinomial", 3, 2.5),
+        _prog_eval("all", 2.5),
+        _prog_eval("batch", 4.0),
     )
 }

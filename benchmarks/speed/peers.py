@@ -39,6 +39,9 @@ RECODER = Peer(
     ("recsys-recoder==0.4.0", "glog==0.3.1", "annoy", "python-gflags"),
 )
 
+# PyTorch's own modules, as a textbook would put them together, in the environment of this library.
+PLAIN = Peer("plain PyTorch", ())
+
 
 def folder_of(peer: Peer) -> Path:
     """Return where the environment of a peer is or will be; another list of packages has another place."""
@@ -55,6 +58,8 @@ def python_of(peer: Peer) -> Path:
     RuntimeError
         If pip cannot install it; the last of what pip said is in the message.
     """
+    if not peer.packages:
+        return Path(sys.executable)
     folder = folder_of(peer)
     python = folder / "bin" / "python"
     if (folder / "ready").exists():

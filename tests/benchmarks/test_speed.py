@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,18 @@ def test_our_side_alone(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "ours" in said
     assert "Nobody" not in said
+
+
+@pytest.mark.parametrize("decode", ["all", "batch"])
+def test_the_network_of_prog_eval_and_its_plain_reading(decode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = CASES["prog-eval-10m" if decode == "all" else "prog-eval-10m-batch"]
+    assert whole.settings["decode"] == decode
+    assert python_of(whole.peer) == Path(sys.executable)
+    settings = whole.settings | {"epochs": 10, "batch_size": 16}
+    found = measuring.measure(replace(whole, data=small, settings=settings), 1, "cpu", True)
+    # Lists at random have 0.14 here.
+    assert min(found["ours_quality"], found["peer_quality"]) > 0.2
+    assert abs(found["ours_quality"] - found["peer_quality"]) < 0.12
 
 
 def test_a_side_that_fails_is_shown(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
