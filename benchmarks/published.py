@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.table import Table, choose_rows, measure, render, write_json
+from benchmarks.table import Table, choose_rows, measure, read_json, render, write_json
 from benchmarks.tables import TABLES
 from recsys_lib.errors import RecsysError
 
@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
         "--rows", metavar="TEXT", nargs="+", help="only the rows with one of these texts in their name"
     )
     parser.add_argument("--seeds", metavar="N", type=int, default=3, help="runs per model (default: 3)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write the results there as well, after each row; other rows that are there are kept",
+    )
     options = parser.parse_args(arguments)
     if options.table is None:
         print(_listing(tables))
@@ -51,16 +56,20 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
         parser.error(f"--json must name a file, and {options.json} is a folder.")
     table = tables[options.table]
     try:
+        if options.json is not None:
+            read_json(options.json)
         rows = table.rows(options.data)
         if options.rows is not None:
             rows = choose_rows(rows, options.rows)
     except (RecsysError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    results = measure(table, rows, options.seeds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    results = []
+    for row in rows:
+        results += measure(table, [row], options.seeds, lambda text: print(text, file=sys.stderr, flush=True))
+        if options.json is not None:
+            write_json(options.json, results)
     print(render(table, rows, results, options.seeds))
-    if options.json is not None:
-        write_json(options.json, results)
     return 0
 
 

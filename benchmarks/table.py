@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import statistics
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recsys_lib._files import atomic_write
 from recsys_lib.errors import DataError
@@ -83,6 +85,10 @@ class Result:
         Wall-clock seconds of one seed: choosing settings, fitting and measuring.
     fit_seconds : float or None
         Of these, what fitting the chosen model took.
+    seeds : int or None
+        Runs behind the mean.
+    date : str or None
+        Day of the measurement, as in 2030-12-31.
     """
 
     table: str
@@ -93,6 +99,8 @@ class Result:
     spread: float | None
     seconds: float | None
     fit_seconds: float | None = None
+    seeds: int | None = None
+    date: str | None = None
 
 
 def choose_rows(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
@@ -148,6 +156,8 @@ def measure(
                     _spread(values, row.seeded) if values else None,
                     seconds,
                     statistics.fmean(fits) if fits else None,
+                    len(runs) or None,
+                    datetime.date.today().isoformat() if runs else None,
                 )
             )
     return results
@@ -160,10 +170,37 @@ def _spread(values: list[float], seeded: bool) -> float | None:
 
 
 def write_json(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
-    """Write results as a JSON list of objects, atomically."""
+    """Write results as a JSON list of objects, atomically. Other rows that the file has stay in it.
+
+    Raises
+    ------
+    DataError
+        If there is a file, and it holds something else.
+    """
+    measured = {(result.table, result.model) for result in results}
+    kept = [entry for entry in read_json(path) if (entry["table"], entry["model"]) not in measured]
     with atomic_write(path, "w") as file:
-        json.dump([asdict(result) for result in results], file, indent=1)
+        json.dump(kept + [asdict(result) for result in results], file, indent=1)
         file.write("\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return what :func:`write_json` wrote; nothing if there is no file.
+
+    Raises
+    ------
+    DataError
+        If the file holds something else.
+    """
+    if not Path(path).exists():
+        return []
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if all({"table", "model", "metric"} <= entry.keys() for entry in found):
+            return list(found)
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise DataError(f"{os.fspath(path)!r} is there and holds no results of tables: name another file.")
 
 
 def render(table: Table, rows: Sequence[Row], results: Sequence[Result], seeds: int) -> str:

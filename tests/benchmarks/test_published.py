@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from benchmarks.table import FIT_SECONDS, Result, Row, Table, choose_rows, measu
 from benchmarks.tables import TABLES
 from recsys_lib.errors import DataError
 
-KEYS = ["table", "model", "metric", "published", "ours", "spread", "seconds", "fit_seconds"]
+KEYS = ["table", "model", "metric", "published", "ours", "spread", "seconds", "fit_seconds", "seeds", "date"]
 
 
 def fake(folder: Path | None) -> list[Row]:
@@ -138,12 +139,35 @@ def test_json_is_a_list_of_flat_objects(results, tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["results.json"]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_rows_that_were_measured_before_are_kept(results, tmp_path):
     file = tmp_path / "results.json"
-    file.write_text("old")
+    write_json(file, results)
+    again = [replace(result, ours=0.5) for result in results if result.model == "Dice"]
+    write_json(file, again)
+    read = [Result(**entry) for entry in json.loads(file.read_text())]
+    assert read == [result for result in results if result.model != "Dice"] + again
+
+
+@pytest.mark.parametrize("text", ["old", "[1]", '[{"table": "fake"}]', "3"])
+def test_a_file_with_something_else_is_left_alone(text, results, tmp_path, capsys):
+    file = tmp_path / "results.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match="holds no results of tables"):
+        write_json(file, results)
+    assert published.main(["fake", "--json", str(file)], {"fake": table()}) == 1
+    shown = capsys.readouterr()
+    assert "results.json" in shown.err
+    assert "seed 0" not in shown.err  # refused before any work
+    assert file.read_text() == text
+
+
+def test_a_failed_write_leaves_the_old_file(results, tmp_path):
+    file = tmp_path / "results.json"
+    write_json(file, results)
+    before = file.read_text()
     with pytest.raises(TypeError, match="JSON"):
         write_json(file, [Result("fake", "Dice", "hits", object(), 0.0, 0.0, 0.0)])
-    assert file.read_text() == "old"
+    assert file.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
