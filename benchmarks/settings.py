@@ -51,12 +51,14 @@ MULT_DAE_MS: Settings = {
     "noise": 0.7,
     "dropout": 0.5,
 }
+# Found for recbole-ml100k, and taken over.
 MULT_VAE_MS: Settings = {
     "layers": (400,),
     "factors": 128,
-    "epochs": 100,
+    "epochs": 50,
     "batch_size": 128,
     "learning_rate": 1e-3,
+    "kl_weight": 0.2,
 }
 REC_VAE_MS: Settings = {
     "width": 200,
