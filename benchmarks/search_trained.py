@@ -73,7 +73,7 @@ _LAYERS: Axes = {"layers": (2, 3), "dropout": (0.0, 0.2, 0.3, 0.5)}
 _AUTOENCODER: Axes = {
     "seed": (10, 20),
     "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
-    "epochs": (25, 50, 100, 200),
+    "epochs": (25, 50, 60, 100, 200),
     "batch_size": (64, 128, 256, 512),
     "noise": (0.3, 0.5, 0.7, 0.8),
     "weight_decay": (0.0, 1e-6, 1e-5, 1e-4, 1e-3),

@@ -53,11 +53,12 @@ MULT_DAE_MS: Settings = {
 }
 # Found for recbole-ml100k, and taken over.
 MULT_VAE_MS: Settings = {
-    "layers": (400,),
+    "layers": (600,),
     "factors": 128,
-    "epochs": 50,
+    "epochs": 60,
     "batch_size": 128,
     "learning_rate": 1e-3,
+    "schedule": "linear",
     "kl_weight": 0.2,
 }
 REC_VAE_MS: Settings = {
