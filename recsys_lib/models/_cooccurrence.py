@@ -44,3 +44,8 @@ def co_counts(seen: Histories, user_weights: Tensor | None = None) -> Iterator[t
     size = max(1, _BLOCK_BYTES // (4 * seen.n_items))
     for start in range(0, seen.n_items, size):
         yield start, torch.from_numpy((by_item[start : start + size] @ by_user).toarray())
+
+
+def lost_in_rounding(l2: float, counts: Tensor) -> bool:
+    """Tell whether adding ``l2`` to the largest count, in float32, would leave it as it was."""
+    return l2 < float(counts.max()) * torch.finfo(torch.float32).eps

@@ -162,11 +162,9 @@ class AutoRec(GradientRecommender):
         if self.kind == "user":
             return net.decode(codes[users])
         vectors, bias = net.decoder[users], net.decoder_bias[users]
-        lengths = self.seen_.lengths()
-        empty = lengths[users] == 0
+        empty = self.seen_.lengths()[users] == 0
         if bool(empty.any()):
-            rated = lengths > 0
-            vectors[empty], bias[empty] = net.decoder[rated].mean(0), net.decoder_bias[rated].mean()
+            vectors[empty], bias[empty] = self._average_user()
         return torch.addmm((net.mean + bias).unsqueeze(1), vectors, codes.T)
 
     def _scores_from(self, histories: Histories) -> Tensor:
@@ -180,10 +178,14 @@ class AutoRec(GradientRecommender):
         scores = net.mean + (net.highest - net.mean) * (found.to(self.device_) @ self.codes_.T)
         empty = histories.lengths() == 0
         if bool(empty.any()):
-            rated = self.seen_.lengths() > 0
-            average = self.codes_ @ net.decoder[rated].mean(0)
-            scores[empty] = net.mean + net.decoder_bias[rated].mean() + average
+            vector, bias = self._average_user()
+            scores[empty] = net.mean + bias + self.codes_ @ vector
         return scores
+
+    def _average_user(self) -> tuple[Tensor, Tensor]:
+        """Return what I-AutoRec decodes with for people without ratings: the mean over all others."""
+        rated = self.seen_.lengths() > 0
+        return self.net_.decoder[rated].mean(0), self.net_.decoder_bias[rated].mean()
 
     @torch.no_grad()
     def _predict_pairs(self, users: Tensor, items: Tensor) -> Tensor:

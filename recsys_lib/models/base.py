@@ -356,7 +356,7 @@ class Recommender(ABC):
         """
         self._need_fit()
         vectors = self._item_vectors().float().cpu().numpy()
-        return pd.DataFrame(vectors, index=pd.Index(self.item_ids.take(np.arange(len(vectors))), name="item"))
+        return pd.DataFrame(vectors, index=pd.Index(self.item_ids.ids, name="item"))
 
     def _ranked_frame(
         self, who: str, ids: npt.NDArray[Any], what: str, ranked: Tensor, scores: Tensor

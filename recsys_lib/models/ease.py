@@ -12,7 +12,7 @@ from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._bags import sum_rows
-from recsys_lib.models._cooccurrence import co_counts
+from recsys_lib.models._cooccurrence import co_counts, lost_in_rounding
 from recsys_lib.models.base import Recommender
 
 
@@ -76,7 +76,8 @@ class EASE(Recommender):
 
     def _fit(self, train: Interactions, valid: Interactions | None) -> None:
         n_items = self.seen_.n_items
-        self._check_precision(float(self.popularity_.max()))
+        if lost_in_rounding(self.l2, self.popularity_):
+            raise DataError(self._too_small())
         gram = torch.empty(n_items, n_items)
         for start, block in co_counts(self.seen_):
             gram[start : start + len(block)] = block
@@ -92,11 +93,6 @@ class EASE(Recommender):
         gram /= -gram.diagonal()  # divides column j by entry j
         gram.fill_diagonal_(0.0)
         self.weights_: Tensor = gram.to(self.device_)
-
-    def _check_precision(self, largest: float) -> None:
-        """Refuse an ``l2`` that adding it to the largest count would round away."""
-        if self.l2 < largest * torch.finfo(torch.float32).eps:
-            raise DataError(self._too_small())
 
     def _too_small(self) -> str:
         return (

@@ -12,6 +12,7 @@ from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._bags import sum_rows
+from recsys_lib.models._cooccurrence import lost_in_rounding
 from recsys_lib.models._least_squares import algebra_device
 from recsys_lib.models.base import Recommender
 
@@ -85,7 +86,7 @@ class LowRankEASE(Recommender):
         check_integer("iterations", self.iterations, 1)
 
     def _fit(self, train: Interactions, valid: Interactions | None) -> None:
-        if self.l2 < float(self.popularity_.max()) * torch.finfo(torch.float32).eps:
+        if lost_in_rounding(self.l2, self.popularity_):
             raise DataError(f"l2={self.l2} is too small for this data. A few hundred is usual.")
         seen = self.seen_.to(algebra_device(self.device_))
         users_of_items, _ = seen.transposed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -103,27 +104,23 @@ class ProfilePopularity(Recommender):
         return torch.cat(parts) + self.popularity_weight * self.popularity_ / self.popularity_.max()
 
     def _sums_over_neighbours(self, profiles: Histories) -> Tensor:
-        near = _unit(profiles) @ self._known_profiles().T
+        near = _unit(profiles) @ self._known_profiles.T
         k = min(int(self.neighbours), near.shape[1])
         last = near.topk(k, dim=1).values[:, -1:]
         near = torch.where(near >= last, near, 0)
-        return sum_rows(near.T.contiguous(), self._people_of_items()).T
+        return sum_rows(near.T.contiguous(), self._people_of_items).T
 
+    @cached_property
     def _known_profiles(self) -> Tensor:
-        """Return the profiles of the people in training as vectors of length 1; made once and kept."""
-        if "_vectors" not in self.__dict__:
-            vectors = _unit(self.profiles_)
-            # People without a history have nothing to tell.
-            vectors[self.seen_.lengths() == 0] = 0
-            self.__dict__["_vectors"] = vectors
-        found: Tensor = self.__dict__["_vectors"]
-        return found
+        """The profiles of the people in training as vectors of length 1."""
+        vectors = _unit(self.profiles_)
+        # People without a history have nothing to tell.
+        vectors[self.seen_.lengths() == 0] = 0
+        return vectors
 
+    @cached_property
     def _people_of_items(self) -> Histories:
-        if "_people" not in self.__dict__:
-            self.__dict__["_people"] = self.seen_.transposed()[0]
-        found: Histories = self.__dict__["_people"]
-        return found
+        return self.seen_.transposed()[0]
 
     def recommend_from_profile(self, profiles: Any, k: int = 10, *, items: Any = None) -> pd.DataFrame:
         """Recommend to people who are known by their profiles alone.

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys_lib.histories import Histories
 from recsys_lib.losses import multinomial
@@ -26,6 +25,7 @@ from recsys_lib.models.history_nets import (
 from recsys_lib.models.variational_nets import RecVAENet, VariationalNet
 from recsys_lib.sampling import items_of
 from recsys_lib.sparse_rows import LazyAdam
+from tests.models.shapes import Shapes
 
 N_ITEMS = 9
 # Items 1 and 6 are in no list.
@@ -311,21 +311,6 @@ def test_nothing_comes_from_the_global_generator(make: Any) -> None:
         torch.manual_seed(6)
         again = make(False).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
-
-
-class Shapes(TorchDispatchMode):
-    """Note the shapes of all dense tensors that are made, and by what."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[tuple[str, tuple[int, ...]]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for one in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(one, Tensor) and one.layout == torch.strided:
-                self.made.append((str(func), tuple(one.shape)))
-        return result
 
 
 @every_net

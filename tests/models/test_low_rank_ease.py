@@ -12,7 +12,7 @@ from recsys_lib.errors import DataError
 from recsys_lib.models import EASE, LowRankEASE
 from tests.models.board import ITEMS, USERS
 from tests.models.contract import RecommenderContract, bad_numbers
-from tests.models.test_history_nets import Shapes
+from tests.models.shapes import Shapes
 
 
 class TestLowRankEASE(RecommenderContract):

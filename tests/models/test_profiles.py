@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 
 from recsys_lib import Interactions, datasets, load
 from recsys_lib.errors import DataError, NotSupportedError
@@ -14,6 +14,7 @@ from recsys_lib.models import ProfilePopularity
 from tests.models.board import USERS
 from tests.models.board import checkerboard as plain_board
 from tests.models.contract import RecommenderContract, bad_numbers
+from tests.models.shapes import Shapes
 
 PEOPLE = pd.DataFrame(
     {"colour": ["black" if k % 2 else "white" for k in range(len(USERS))], "size": 1.0}, index=USERS
@@ -137,15 +138,6 @@ def test_memory_does_not_grow_with_people_times_interactions() -> None:
     x = datasets.synthetic(300, 40, 5000, seed=0)
     people = pd.DataFrame({"town": np.arange(300) % 7}, index=x.user_ids.take(np.arange(300)))
     model = ProfilePopularity(device="cpu").fit(x.with_features(users=people))
-    sizes = []
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                sizes.append(result.numel())
-            return result
-
-    with Watch():
+    with Shapes() as shapes:
         model.score_users(torch.arange(300))
-    assert 300 * 300 <= max(sizes) < 300 * 5000 / 2
+    assert 300 * 300 <= max(math.prod(shape) for _, shape in shapes.made) < 300 * 5000 / 2
