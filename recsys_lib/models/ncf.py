@@ -96,8 +96,10 @@ class MLP(_NCF):
     factors : int
         Size d of the last hidden layer.
     layers : int
-        Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three. The vectors
-        of users and items are half as long as the first layer is wide.
+        Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three.
+    embedding_dim : int, optional
+        Length of the vectors of users and items. By default they are half as long as the first layer is wide:
+        2d for three. The weights that He et al. published for d = 8 have 32, twice that.
     dropout : float
         Share of the outputs of each hidden layer that is dropped in training.
     negatives, sampler, loss, ...
@@ -119,11 +121,14 @@ class MLP(_NCF):
     """
 
     layers: int = 3
+    embedding_dim: int | None = None
     dropout: float = 0.0
 
     def _check(self) -> None:
         super()._check()
         check_integer("layers", self.layers, 0, 16)
+        if self.embedding_dim is not None:
+            check_integer("embedding_dim", self.embedding_dim, 1)
         check_number("dropout", self.dropout, 0, 1, open_high=True)
 
     def _make_net(
@@ -145,7 +150,7 @@ class MLP(_NCF):
         generator: torch.Generator,
     ) -> MLPNet:
         widths = [self.factors * 2**step for step in reversed(range(self.layers))]
-        dim = max(1, widths[0] // 2) if widths else self.factors
+        dim = self.embedding_dim or (max(1, widths[0] // 2) if widths else self.factors)
         net = MLPNet(
             IdEmbedding(n_users, dim, user_categories, init_std=self.init_std, generator=generator),
             IdEmbedding(n_items, dim, item_categories, init_std=self.init_std, generator=generator),
@@ -167,7 +172,7 @@ class NeuMF(MLP):
     ----------
     factors : int
         Length of the vectors of the GMF part, and size of the last hidden layer of the MLP part.
-    layers, dropout
+    layers, embedding_dim, dropout
         Of the MLP part: see :class:`MLP`.
     pretrain_epochs : int
         First train a GMF and an MLP for so many epochs, and start from both of them; 0 starts at random.

@@ -157,8 +157,9 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
     factors : int
         Size d of the last hidden layer.
     layers : int
-        Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three. The vectors
-        of users and items are half as long as the first layer is wide.
+        Number of hidden layers. Each is half as wide as the one before: 4d, 2d and d for three.
+    embedding_dim : int, optional
+        Length of the vectors of users and items; by default half the width of the first layer.
     output_bias : float
         :math:`b` at the start. The PyTorch models have it at the log-odds of a positive, the negative
         logarithm of the number of negatives for each, so that training need not push down all scores first.
@@ -175,6 +176,7 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         factors: int = 8,
         *,
         layers: int = 3,
+        embedding_dim: int | None = None,
         output_bias: float = 0.0,
         init_std: float = 0.01,
         sparse_grad: bool = False,
@@ -183,7 +185,9 @@ class MLP(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         check_integer("factors", factors, 1)
         self.factors, self.layers = factors, check_integer("layers", layers, 0, 16)
         widths = [factors * 2**step for step in reversed(range(layers))]
-        dim = max(1, widths[0] // 2) if widths else factors
+        if embedding_dim is not None:
+            check_integer("embedding_dim", embedding_dim, 1)
+        dim = embedding_dim or (max(1, widths[0] // 2) if widths else factors)
         sizes = [2 * dim, *widths]
         how: dict[str, Any] = {"init_std": init_std, "sparse_grad": sparse_grad}
         with self.name_scope():
@@ -219,6 +223,8 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         Length of the vectors of the GMF part, and size of the last hidden layer of the MLP part.
     layers : int
         Hidden layers of the MLP part.
+    embedding_dim : int, optional
+        Length of the vectors of the MLP part; by default half the width of its first layer.
     output_bias : float
         :math:`b` at the start. The PyTorch models have it at the log-odds of a positive, the negative
         logarithm of the number of negatives for each, so that training need not push down all scores first.
@@ -235,6 +241,7 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         factors: int = 8,
         *,
         layers: int = 3,
+        embedding_dim: int | None = None,
         output_bias: float = 0.0,
         init_std: float = 0.01,
         sparse_grad: bool = False,
@@ -244,7 +251,8 @@ class NeuMF(mx.gluon.HybridBlock):  # type: ignore[name-defined, misc]
         how: dict[str, Any] = {"init_std": init_std, "sparse_grad": sparse_grad}
         with self.name_scope():
             self.gmf = GMF(*sizes, factors, bias=False, **how)
-            self.mlp = MLP(*sizes, factors, layers=layers, output_bias=output_bias, **how)
+            how |= {"layers": layers, "embedding_dim": embedding_dim, "output_bias": output_bias}
+            self.mlp = MLP(*sizes, factors, **how)
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> Any:
         """Score pairs, (n, F_u) and (n, F_i) -> (n,)."""

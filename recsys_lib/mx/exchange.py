@@ -142,9 +142,9 @@ def to_recommender(block: Any, train: SparseNegSampleIter, device: str = "auto")
     """
     family = type(block)
     if family is blocks.NeuMF:
-        model: GMF | MLP | NeuMF = NeuMF(factors=block.gmf.user.dim, layers=block.mlp.layers, device=device)
+        model: GMF | MLP | NeuMF = NeuMF(factors=block.gmf.user.dim, **_shape(block.mlp), device=device)
     elif family is blocks.MLP:
-        model = MLP(factors=block.factors, layers=block.layers, device=device)
+        model = MLP(factors=block.factors, **_shape(block), device=device)
     elif family is blocks.GMF:
         model = GMF(factors=block.user.dim, device=device)
     else:
@@ -160,6 +160,10 @@ def to_recommender(block: Any, train: SparseNegSampleIter, device: str = "auto")
     model._wear(x.user_ids, x.item_ids, x.histories(where))
     model._load_state({name: weights.to(where) for name, weights in state.items()})
     return model
+
+
+def _shape(mlp: Any) -> dict[str, Any]:
+    return {"layers": mlp.layers, "embedding_dim": mlp.user.dim}
 
 
 def _parameters(block: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class TestMLP(RecommenderContract):
     bad_parameters: ClassVar = {
         "factors": [0, -1, 2.5, "x", None],
         "layers": [-1, 1.5, 17, None],
+        "embedding_dim": [0, -1, 2.5, "x"],
         "dropout": bad_numbers(-0.1, 1.0),
     }
 
@@ -47,6 +48,7 @@ class TestNeuMF(RecommenderContract):
     bad_parameters: ClassVar = {
         "factors": [0, -1, 2.5, "x", None],
         "layers": [-1, 1.5, 17, None],
+        "embedding_dim": [0, True],
         "pretrain_epochs": [-1, 1.5, None],
         "pretrain_learning_rate": bad_numbers(0),
         "pretrain_alpha": bad_numbers(-0.1, 1.1),
@@ -106,6 +108,17 @@ def test_other_towers(layers: int, factors: int, length: int) -> None:
     assert model.net_.user.ids.shape == (SIZE + 1, length)
     assert len(model.net_.hidden) == layers
     assert np.isfinite(model.score()).all()
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_vectors_of_another_length(layers: int) -> None:
+    model = small(MLP, layers=layers, factors=4, embedding_dim=5, epochs=1).fit(BOARD)
+    assert model.net_.user.ids.shape == model.net_.item.ids.shape == (SIZE + 1, 5)
+    first = model.net_.hidden[0] if layers else model.net_.output
+    assert first.weight.shape == ((4 * 2 ** (layers - 1) if layers else 1), 10)
+    both = small(NeuMF, factors=4, embedding_dim=5, layers=layers, pretrain_epochs=1, epochs=1).fit(BOARD)
+    assert both.net_.mlp.user.ids.shape == (SIZE + 1, 5)
+    assert both.net_.gmf.user.ids.shape == (SIZE + 1, 4)
 
 
 def test_dropout_is_seeded_and_off_when_scoring() -> None:

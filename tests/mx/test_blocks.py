@@ -118,6 +118,10 @@ def test_layers() -> None:
         assert block(mx.nd.zeros((3, 1)), mx.nd.zeros((3, 1))).shape == (3,)
     small = MLP((5,), (7,), 1, layers=1)
     assert small.user.dim == 1
+    longer = MLP((5,), (7,), 4, layers=1, embedding_dim=9)
+    start(longer)
+    assert longer.item.dim == 9
+    assert weights(longer)["hidden.0.weight"].shape == (4, 18)
 
 
 def test_first_weights() -> None:
@@ -178,6 +182,7 @@ def test_bad_input_is_named() -> None:
     for make, words in (
         (lambda: GMF((5,), (7,), 0), "factors must be at least 1"),
         (lambda: MLP((5,), (7,), layers=17), "layers must be between 0 and 16"),
+        (lambda: NeuMF((5,), (7,), embedding_dim=0), "embedding_dim must be at least 1"),
         (lambda: GMF((0,), (7,)), "vocab_sizes must be at least 1"),
         (lambda: IdEmbedding((5,), 3, init_std=0), "init_std must be greater than 0"),
         (lambda: GMF((5,), (7,), output_bias=math.nan), "output_bias must be a finite number"),

@@ -121,11 +121,12 @@ def test_a_recommender_of_a_block(
     np.testing.assert_array_equal(load(tmp_path / "model.pt", device="cpu").score(), model.score())
 
 
-@pytest.mark.parametrize("layers", [0, 1, 2])
-def test_other_numbers_of_layers(shop: Interactions, layers: int) -> None:
+@pytest.mark.parametrize(("layers", "length"), [(0, None), (1, None), (2, 5)])
+def test_other_towers(shop: Interactions, layers: int, length: int | None) -> None:
     batches = SparseNegSampleIter(shop)
     for family in (MLP, NeuMF):
-        block = family(batches.user_vocab_sizes, batches.item_vocab_sizes, 3, layers=layers, init_std=0.5)
+        tower = {"layers": layers, "embedding_dim": length, "init_std": 0.5}
+        block = family(batches.user_vocab_sizes, batches.item_vocab_sizes, 3, **tower)
         start(block)
         model = to_recommender(block, batches, "cpu")
         assert model.layers == layers
