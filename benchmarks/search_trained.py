@@ -69,7 +69,7 @@ _NEURAL: Axes = _TRAINING | {
     "factors": (8, 16, 32, 64),
     "init_std": (0.01, 0.05, 0.1),
 }
-_LAYERS: Axes = {"layers": (2, 3), "dropout": (0.0, 0.2, 0.3, 0.5)}
+_LAYERS: Axes = {"layers": (2, 3), "embedding_dim": (16, 32), "dropout": (0.0, 0.2, 0.3, 0.5)}
 _AUTOENCODER: Axes = {
     "seed": (10, 20),
     "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),

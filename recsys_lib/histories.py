@@ -104,8 +104,10 @@ class Histories:
         shift = torch.repeat_interleave(starts - indptr[:-1], lengths)
         return indptr, shift + torch.arange(len(shift), device=self.device)
 
-    def transposed(self) -> tuple[Histories, Tensor]:
+    def transposed(self, *, keep: bool = False) -> tuple[Histories, Tensor]:
         """Return the list of rows of each item, and the places in ``indices`` that its entries come from.
+
+        ``keep`` remembers them for the next call: for the lists of a batch, which several gradients need.
 
         Examples
         --------
@@ -113,12 +115,18 @@ class Histories:
         >>> rows_of_items.indptr, rows_of_items.indices, places
         (tensor([0, 1, 3, 3]), tensor([0, 0, 1]), tensor([0, 1, 2]))
         """
+        if "_transposed" in self.__dict__:
+            kept: tuple[Histories, Tensor] = self.__dict__["_transposed"]
+            return kept
         rows, items = self.pairs()
         # Stable, so that the rows of an item stay in ascending order; and narrow numbers are sorted faster.
         order = (items.int() if self.n_items < 2**31 else items).argsort(stable=True)
         indptr = torch.zeros(self.n_items + 1, dtype=torch.int64, device=items.device)
         torch.cumsum(torch.bincount(items, minlength=self.n_items), 0, out=indptr[1:])
-        return Histories(indptr, rows[order], len(self)), order
+        result = Histories(indptr, rows[order], len(self)), order
+        if keep:
+            self.__dict__["_transposed"] = result
+        return result
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return a matrix of ones and zeros, shape (n, n_items)."""

@@ -27,7 +27,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 # Each room may use itself and those above it. A new module needs a place here.
 ROOMS = [
     ["errors", "_validation", "_files", "_tensors", "device"],
-    ["ids", "histories", "_columns", "_rows", "interactions"],
+    ["ids", "histories", "_products", "_columns", "_rows", "interactions"],
     ["datasets", "datasets.*", "_cuts", "splits"],
     ["metrics", "_list_metrics", "losses", "losses.*", "sampling"],
     ["ranking"],

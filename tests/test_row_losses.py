@@ -11,7 +11,13 @@ from torch.distributions import Normal, kl_divergence
 
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
-from recsys_lib.losses import gaussian_kl, multinomial, row_logistic, row_squared_error
+from recsys_lib.losses import (
+    gaussian_kl,
+    multinomial,
+    product_squared_error,
+    row_logistic,
+    row_squared_error,
+)
 
 N_ITEMS = 7
 FIXED = [[0, 3, 4], [], [2], list(range(N_ITEMS))]
@@ -157,3 +163,59 @@ def test_a_gpu_gives_the_same(loss, plain) -> None:
         value.backward()
         results.append([value.detach().cpu(), there.grad.cpu()])
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------------- without the scores
+
+
+def factors_of_a_case(seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (6, 3), (N_ITEMS, 3), (N_ITEMS,)
+    return [torch.randn(shape, dtype=dtype, generator=generator).requires_grad_() for shape in shapes]
+
+
+@pytest.mark.parametrize("confidence", [0.0, 2.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_squared_error_of_a_product_is_that_of_its_scores(seed: int, confidence: float) -> None:
+    targets = random_case(seed)[1]
+    z, v, bias = factors = factors_of_a_case(seed)
+    expected = row_squared_error(torch.addmm(bias, z, v.T), targets, confidence)
+    found = product_squared_error(*factors, targets, confidence)
+    torch.testing.assert_close(found, expected)
+    for slope, right in zip(
+        torch.autograd.grad(3 * found, factors), torch.autograd.grad(3 * expected, factors), strict=True
+    ):
+        torch.testing.assert_close(slope, right)
+
+
+def test_gradcheck_of_a_product() -> None:
+    targets = Histories.from_lists([*FIXED, [6], [0, 6]], N_ITEMS)
+    assert torch.autograd.gradcheck(lambda *f: product_squared_error(*f, targets, 2.0), factors_of_a_case(4))
+
+
+def test_a_product_in_single_precision() -> None:
+    """Most scores near 0, and those of the targets near 1, as after training: little is left of large sums."""
+    generator = torch.Generator().manual_seed(0)
+    targets = Histories.from_pairs(*(torch.rand(50, 400, generator=generator) < 0.1).nonzero().T, 50, 400)
+    z, s, v = torch.linalg.svd(targets.to_dense(), full_matrices=False)
+    factors = [(z * s)[:, :49].contiguous(), v[:49].T.contiguous(), torch.full((400,), 1e-3)]
+    exact = row_squared_error(
+        torch.addmm(factors[2].double(), factors[0].double(), factors[1].double().T), targets
+    )
+    assert exact < 0.5
+    torch.testing.assert_close(product_squared_error(*factors, targets).double(), exact, rtol=0, atol=1e-4)
+
+
+def test_a_product_of_lists_without_any_item() -> None:
+    targets = Histories.from_lists([[]] * 6, N_ITEMS)
+    z, v, bias = factors = factors_of_a_case(0)
+    expected = torch.addmm(bias, z, v.T).square().sum() / 6
+    torch.testing.assert_close(product_squared_error(*factors, targets), expected)
+
+
+def test_a_product_that_does_not_fit() -> None:
+    z, v, bias = factors_of_a_case(0)
+    with pytest.raises(DataError, match=r"\(5, 3\), \(7, 3\) and \(7,\) do not fit 6 histories over 7 items"):
+        product_squared_error(z[:5], v, bias, random_case(0)[1])
+    with pytest.raises(ValueError, match="confidence"):
+        product_squared_error(z, v, bias, random_case(0)[1], -1.0)

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recsys_lib import sparse_rows
 from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients, take_rows
 
 ROWS = 6
+STATE = ("step", "exp_avg", "exp_avg_sq", "last")
 PAIRS = {"Adam": (LazyAdam, torch.optim.Adam), "AdamW": (LazyAdamW, torch.optim.AdamW)}
 both = pytest.mark.parametrize(("lazy", "dense"), PAIRS.values(), ids=PAIRS)
 
@@ -136,6 +138,30 @@ def test_rows_that_come_and_go_by_hand(lazy: Any, dense: Any, weight_decay: floa
         away[rows] = False
         assert torch.equal(ours[away], before[away])
     assert torch.equal(ours[5], start[5])
+
+
+@both
+@pytest.mark.parametrize("numbers", [1, 4, 2**17])
+@pytest.mark.parametrize("fused", [False, True])
+def test_all_ways_to_step_rows_agree(
+    lazy: Any, dense: Any, fused: bool, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going through the whole table, and through the rows in parts of any size."""
+    found = []
+    for share, size in ((0.0, 2**17), (2.0, numbers)):
+        monkeypatch.setattr(sparse_rows, "_SPREAD_FROM", share)
+        monkeypatch.setattr(sparse_rows, "_NUMBERS", size)
+        tables = table(ROWS, 3), table(ROWS, seed=1)
+        optimizer = lazy(tables, lr=0.1, weight_decay=0.2, fused=fused)
+        for step in range(12):
+            optimizer.zero_grad()
+            rows = some_rows(step)
+            sum(pull(take_rows(one, rows), step, rows) for one in tables).backward()
+            optimizer.step()
+        found.append([*tables, *(optimizer.state[one][name] for one in tables for name in STATE)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert torch.equal(found[0][0][5], table(ROWS, 3)[5])  # a row that is in no gradient
 
 
 @both

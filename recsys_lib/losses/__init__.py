@@ -18,6 +18,7 @@ from recsys_lib.losses.pairs import (
     squared_error,
     warp,
 )
+from recsys_lib.losses.products import product_squared_error
 from recsys_lib.losses.rows import gaussian_kl, multinomial, row_logistic, row_squared_error
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "l2_penalty",
     "logistic",
     "multinomial",
+    "product_squared_error",
     "row_logistic",
     "row_squared_error",
     "sampled_softmax",

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
+from recsys_lib._products import sums
 from recsys_lib.histories import Histories
 
 
@@ -39,15 +39,9 @@ def sum_rows(table: Tensor, histories: Histories, weights: Tensor | None = None)
     if weights is not None:
         weights = weights.to(table.dtype)
     if not (torch.is_grad_enabled() and table.requires_grad):
-        return _sums(table, histories, weights)
+        return sums(table, histories, weights)
     result: Tensor = _SumRows.apply(table, histories, weights)
     return result
-
-
-def _sums(table: Tensor, histories: Histories, weights: Tensor | None) -> Tensor:
-    return embedding_bag(
-        histories.indices, table, histories.indptr[:-1], mode="sum", per_sample_weights=weights
-    )
 
 
 class _SumRows(torch.autograd.Function):
@@ -55,11 +49,11 @@ class _SumRows(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, histories: Histories, weights: Tensor | None) -> Tensor:
         ctx.histories = histories
         ctx.save_for_backward(*(() if weights is None else (weights,)))
-        return _sums(table, histories, weights)
+        return sums(table, histories, weights)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
-        rows_of_items, places = ctx.histories.transposed()
+        rows_of_items, places = ctx.histories.transposed(keep=True)
         weights = ctx.saved_tensors[0][places] if ctx.saved_tensors else None
-        return _sums(slopes, rows_of_items, weights), None, None
+        return sums(slopes, rows_of_items, weights), None, None

@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from warnings import catch_warnings, filterwarnings
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, embedding_bag
 
+from recsys_lib._products import pattern_of
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -72,15 +72,7 @@ class Lists:
     @cached_property
     def pattern(self) -> Tensor:
         """The sparse matrix of lists and items, shape (n, n_items), with the last values of ``dots``."""
-        with catch_warnings():
-            filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-            return torch.sparse_csr_tensor(
-                self.offsets,
-                self.items,
-                torch.zeros(len(self.items), device=self.items.device),
-                size=(len(self), self.histories.n_items),
-                check_invariants=False,
-            )
+        return pattern_of(self.offsets, self.items, self.histories.n_items)
 
     def transposed(self) -> Lists:
         """Return the lists of rows of each item."""

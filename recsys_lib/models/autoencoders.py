@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from recsys_lib.models.history_nets import (
     ACTIVATIONS,
     AutoencoderNet,
     BottleneckNet,
+    Factors,
     HistoryNet,
 )
-from recsys_lib.models.rows import HistoryRecommender
+from recsys_lib.models.rows import Batch, HistoryRecommender
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -89,6 +91,10 @@ class DynamicAutoencoder(HistoryRecommender):
             sparse=self._sparse,
             generator=generator,
         )
+
+    def _factors(self, net: Any, batch: Batch) -> Factors:
+        factors: Factors = net.factors(*batch[1:])
+        return factors
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -29,6 +29,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda z: z,
 }
 
+# Vectors of people, vectors of items, and biases of items: the scores are the products plus the biases.
+Factors = tuple[Tensor, Tensor, Tensor]
 
 # A logit below all others, which after long training can be a good deal lower than -30.
 _LAST = -10_000.0
@@ -137,9 +139,14 @@ class AutoencoderNet(HistoryNet):
 
     def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
         """Score items, b lists over m items -> (b, m)."""
+        z, table, bias = self.factors(histories, items)
+        return torch.addmm(bias, z, table.T)
+
+    def factors(self, histories: Histories, items: Tensor | None = None) -> Factors:
+        """Return what the scores are a product of: (b, d), (m, d) and the biases, (m,)."""
         table = self.encoder(items)
         z = self.encode(histories, table)
-        return self.decode(z, items, table)
+        return self.up(z), table if self.decoder is None else self.decoder(items), self.output_bias(items)
 
     def encode(self, histories: Histories, table: Tensor) -> Tensor:
         """Go down to the bottleneck, b lists over the m rows of the table -> (b, d)."""
@@ -149,8 +156,13 @@ class AutoencoderNet(HistoryNet):
             z = self.activation(layer(z))
         return dropout(z, self.dropout, self.training)
 
-    def decode(self, z: Tensor, items: Tensor | None = None, table: Tensor | None = None) -> Tensor:
-        """Go up again, (b, d) -> (b, m). ``table`` is the encoder's, if it is there already."""
+    def decode(self, z: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score items from the bottleneck, (b, d) -> (b, m)."""
+        table = (self.encoder if self.decoder is None else self.decoder)(items)
+        return torch.addmm(self.output_bias(items), self.up(z), table.T)
+
+    def up(self, z: Tensor) -> Tensor:
+        """Go up from the bottleneck through all layers but the last, (b, d) -> (b, width)."""
         if self.decoding is not None:
             for layer in self.decoding:
                 z = self.activation(layer(z))
@@ -159,11 +171,7 @@ class AutoencoderNet(HistoryNet):
             for layer, bias in zip(reversed(self.encoding), self.decoding_bias, strict=True):
                 assert isinstance(layer, nn.Linear)
                 z = self.activation(linear(z, layer.weight.T, bias))
-        if self.decoder is not None:
-            table = self.decoder(items)
-        elif table is None:
-            table = self.encoder(items)
-        return torch.addmm(self.output_bias(items), z, table.T)
+        return z
 
     def item_vectors(self) -> Tensor:
         """Return the vectors with which items are decoded, shape (n_items, d)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib._validation import check_choice, check_integer, check_number
-from recsys_lib.models.history_nets import ACTIVATIONS
+from recsys_lib.models.history_nets import ACTIVATIONS, Factors
 from recsys_lib.models.row_nets import FactorizationNet
 from recsys_lib.models.rows import Batch, RowRecommender
 
@@ -78,6 +78,11 @@ class MatrixFactorization(RowRecommender):
         users, _, items = batch
         logits: Tensor = net(users, items)
         return logits
+
+    def _factors(self, net: Any, batch: Batch) -> Factors:
+        users, _, items = batch
+        factors: Factors = net.factors(users, items)
+        return factors
 
     def _scores(self, users: Tensor) -> Tensor:
         scores: Tensor = self.net_(users)

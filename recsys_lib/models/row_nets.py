@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lib.models._dropout import dropout
-from recsys_lib.models.history_nets import ACTIVATIONS, ItemTable, xavier_table
+from recsys_lib.models.history_nets import ACTIVATIONS, Factors, ItemTable, xavier_table
 from recsys_lib.sparse_rows import take_rows
 
 
@@ -55,8 +55,13 @@ class FactorizationNet(nn.Module):
         While gradients are recorded for a sparse net, the people must differ from each other, and the items
         must be ascending.
         """
+        z, table, bias = self.factors(users, items)
+        return torch.addmm(bias, z, table.T)
+
+    def factors(self, users: Tensor, items: Tensor | None = None) -> Factors:
+        """Return what the scores are a product of: (b, d), (m, d) and the biases, (m,)."""
         z = dropout(self.activation(self._vectors(users)), self.dropout, self.training)
-        return torch.addmm(self.output_bias(items), z, self.items(items).T)
+        return z, self.items(items), self.output_bias(items)
 
     def _vectors(self, users: Tensor) -> Tensor:
         if not (self.sparse and torch.is_grad_enabled()):

@@ -17,7 +17,7 @@ from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models.gradient import GradientRecommender
-from recsys_lib.models.history_nets import silence
+from recsys_lib.models.history_nets import Factors, silence
 from recsys_lib.sampling import items_of
 from recsys_lib.training import shuffled
 
@@ -84,6 +84,10 @@ class RowRecommender(GradientRecommender):
     def _logits(self, net: Any, batch: Batch) -> Tensor:
         """Score the items of a batch for its people -> (b, m)."""
 
+    def _factors(self, net: Any, batch: Batch) -> Factors | None:
+        """Return what the scores of a batch are a product of, if the model can."""
+        return None
+
     # ------------------------------------------------------------------ fitting
 
     # A last batch with fewer people than that is left out.
@@ -118,8 +122,21 @@ class RowRecommender(GradientRecommender):
         return n_users // group * math.ceil(group / size) + math.ceil(n_users % group / size)
 
     def _loss(self, net: Any, batch: Batch) -> Tensor:
+        factors = self._factors(net, batch) if self._may_skip_scores else None
+        if factors is None:
+            logits = self._logits(net, batch)
+        elif _is_less_work(*factors[:2]):
+            return losses.product_squared_error(*factors, batch[1], self.confidence)
+        else:
+            z, table, bias = factors
+            logits = torch.addmm(bias, z, table.T)
         # The loss is computed in single precision, whatever the network is computed in.
-        return self._compare(self._logits(net, batch).float(), batch[1])
+        return self._compare(logits.float(), batch[1])
+
+    @property
+    def _may_skip_scores(self) -> bool:
+        """Whether the loss can be worked out without the scores. Not every device has the sparse product."""
+        return self.loss == "mse" and self.precision == "float32" and self.device_.type in ("cpu", "cuda")
 
     def _compare(self, logits: Tensor, targets: Histories) -> Tensor:
         if self.loss == "logistic":
@@ -134,6 +151,12 @@ class RowRecommender(GradientRecommender):
     def _item_vectors(self) -> Tensor:
         vectors: Tensor = self.net_.item_vectors()
         return vectors
+
+
+def _is_less_work(z: Tensor, table: Tensor) -> bool:
+    """Tell whether two d x d matrices and their products are less work than the scores and theirs."""
+    b, m, d = len(z), len(table), z.shape[1]
+    return 2 * d * (b + m) < 3 * b * m
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
