@@ -194,7 +194,7 @@ def test_gradcheck_of_a_product() -> None:
 
 
 def test_a_product_in_single_precision() -> None:
-    """Most scores near 0, and those of the targets near 1, as after training: little is left of large sums."""
+    """Most scores near 0, those of the targets near 1, as after training: little is left of large sums."""
     generator = torch.Generator().manual_seed(0)
     targets = Histories.from_pairs(*(torch.rand(50, 400, generator=generator) < 0.1).nonzero().T, 50, 400)
     z, s, v = torch.linalg.svd(targets.to_dense(), full_matrices=False)
