@@ -23,7 +23,7 @@ from recsys_lib._files import atomic_write
 from recsys_lib.models import BPR, EASE, IALS, MultDAE, NeuMF
 from recsys_lib.models.base import Recommender
 
-# Epochs of a fit, where there are epochs; the fastest counts.
+# Epochs of a fit, or fits of a model without epochs; the fastest counts.
 _EPOCHS = 2
 # Interactions of a user, when users grow.
 _EACH = 50
@@ -84,12 +84,14 @@ def measure(axis: Axis, device: str) -> Iterator[dict[str, Any]]:
 
 
 def seconds_of(model: Any, train: Interactions, device: str) -> float:
-    """Return the seconds of the fastest epoch, or of the fit of a model without epochs."""
+    """Return the seconds of the fastest epoch, or of the fastest fit of a model without epochs."""
     model.device = device
-    started = time.perf_counter()
-    model.fit(train)
-    whole = time.perf_counter() - started
-    return float(model.history_["seconds"].min()) if hasattr(model, "history_") else whole
+    fits = []
+    while not hasattr(model, "history_") and len(fits) < _EPOCHS:
+        started = time.perf_counter()
+        model.fit(train)
+        fits.append(time.perf_counter() - started)
+    return float(model.history_["seconds"].min()) if hasattr(model, "history_") else min(fits)
 
 
 def slope_of(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -111,7 +113,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
             sizes, seconds = [row["size"] for row in of], [row["seconds"] for row in of]
             label = f"{model}, slope {slope_of(sizes, seconds):.2f}" if len(of) > 1 else model
             place.loglog(sizes, seconds, marker="o", label=label)
-        place.set(xlabel=name, ylabel="seconds of an epoch")
+        place.set(xlabel=name, ylabel="seconds of an epoch, or of a fit of EASE")
         place.legend()
     figure.savefig(file, dpi=150)
 

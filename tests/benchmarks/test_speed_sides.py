@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import measure as measuring
+from benchmarks.speed import scaling
 from benchmarks.speed.cases import CASES, Case, data
 from benchmarks.speed.judges import AGREEMENT, NDCG
 from benchmarks.speed.peers import RECODER
 from benchmarks.speed.sides import common
 from recsys_lib import datasets, splits
 from recsys_lib.evaluation import evaluate
-from recsys_lib.models import EASE
+from recsys_lib.models import EASE, IALS, Popularity
 from recsys_lib.splits import Split
 
 SIDES = Path(common.__file__).parent
@@ -107,7 +108,7 @@ def test_a_step_has_as_many_samples_on_both_sides() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("mxnet") is None, reason="MXNet is not installed")
 def test_neumf_in_mxnet_and_plain_gluon() -> None:
     case = CASES["neumf-mxnet"]
-    smaller = case.settings | {"epochs": 8, "batch_size": 100, "learning_rate": 0.01}
+    smaller = case.settings | {"epochs": 6, "batch_size": 200, "learning_rate": 0.03}
     found = measuring.measure(replace(case, data=small, settings=smaller), 1, "cpu", True)
     assert min(found["ours_quality"], found["peer_quality"]) > GOOD
     assert abs(found["ours_quality"] - found["peer_quality"]) < 0.1
@@ -202,3 +203,43 @@ def test_the_peers_have_pins() -> None:
         for package in case.peer.packages:
             if package.startswith("torch=="):
                 assert package in wanted.split()
+
+
+def test_the_slope_of_a_cost() -> None:
+    sizes = [10.0, 100.0, 1_000.0, 10_000.0]
+    # The small sizes, where something else costs the most, do not count.
+    assert scaling.slope_of(sizes, [5.0, 5.0, 2e3, 2e5]) == pytest.approx(2.0)
+    assert scaling.slope_of(sizes[:2], [3.0, 30.0]) == pytest.approx(1.0)
+
+
+def test_scaling_is_measured_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        scaling, "MODELS", {"iALS": lambda: IALS(factors=4, epochs=2), "Popularity": Popularity}
+    )
+    file, picture = tmp_path / "seconds.json", tmp_path / "picture.png"
+    scaling.main(["--most", "10000", "--json", str(file), "--out", str(picture)])
+    rows = json.loads(file.read_text())
+    assert {(row["axis"], row["size"]) for row in rows} == {
+        *(("interactions", 10_000), ("users", 200), ("items", 500), ("items", 1_000)),
+    }
+    assert {row["model"] for row in rows} == {"iALS", "Popularity"}
+    assert all(row["seconds"] > 0 for row in rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) == 8
+
+
+def test_scaling_needs_some_interactions(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        scaling.main(["--most", "100"])
+    assert "--most must be at least 10,000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("most", [10_000, 1_000_000, 20_000_000])
+def test_what_grows_stays_sparse(most: int) -> None:
+    for axis in scaling.axes(most):
+        assert list(axis.sizes) == sorted(axis.sizes)
+        for n_users, n_items, n in map(axis.shape, axis.sizes):
+            assert n <= most
+            assert n <= 0.1 * n_users * n_items

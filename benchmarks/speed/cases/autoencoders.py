@@ -80,14 +80,17 @@ CASES = (
     _multinomial(
         "MultDAE",
         "MultiDAE",
-        {"layers": (600, 64), "batch_size": 250, "learning_rate": 1e-3, "epochs": 100, "patience": 5},
+        {
+            **{"layers": (600, 64), "batch_size": 128, "learning_rate": 2e-3, "schedule": "linear"},
+            **{"epochs": 30, "patience": 8},
+        },
     ),
     _multinomial(
         "MultVAE",
         "MultiVAE",
         {
-            **{"layers": (600,), "factors": 64, "batch_size": 250, "learning_rate": 1e-3},
-            **{"epochs": 100, "patience": 5, "kl_weight": 0.2, "anneal_epochs": 50},
+            **{"layers": (600,), "factors": 64, "batch_size": 128, "learning_rate": 2e-3},
+            **{"schedule": "linear", "epochs": 24, "patience": 8, "kl_weight": 0.2, "anneal_epochs": 24},
         },
     ),
 )
