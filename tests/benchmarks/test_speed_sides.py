@@ -63,7 +63,7 @@ def run(case: Case, module: str, split: Split, folder: Path, **changes: Any) -> 
 @pytest.mark.parametrize(
     ("name", "smaller"),
     [
-        ("neumf-ml-100k", {"factors": 8, "batch_size": 128, "learning_rate": 0.02, "epochs": 15}),
+        ("neumf-ml-100k", {"factors": 8, "batch_size": 128, "learning_rate": 0.02, "epochs": 10}),
         ("bpr-ml-100k", {"factors": 8, "batch_size": 64, "learning_rate": 0.02, "epochs": 20}),
         ("bpr-1m", {"factors": 8, "batch_size": 64, "learning_rate": 0.02, "epochs": 10}),
         ("als-1m", {"factors": 8}),

@@ -18,8 +18,7 @@ def main(folder: Path) -> None:
     settings, data = read(folder)
     train = Interactions.from_csr(matrix_of(data))
     valid = None
-    # Without patience the number of epochs was chosen beforehand.
-    if "valid_indptr" in data and "patience" in settings["ours"]:
+    if "valid_indptr" in data:
         valid = Interactions.from_csr(matrix_of(data, "valid_"))
     known = histories_of(known_of(data))
     chosen = settings["ours"] | {"seed": settings["seed"], "device": settings["device"]}
