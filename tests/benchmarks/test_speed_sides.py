@@ -66,7 +66,7 @@ def run(case: Case, module: str, split: Split, folder: Path, **changes: Any) -> 
         ("neumf-ml-100k", {"factors": 8, "batch_size": 128, "learning_rate": 0.02, "epochs": 10}),
         ("bpr-ml-100k", {"factors": 8, "batch_size": 64, "learning_rate": 0.02, "epochs": 20}),
         ("bpr-1m", {"factors": 8, "batch_size": 64, "learning_rate": 0.02, "epochs": 10}),
-        ("als-1m", {"factors": 8}),
+        ("als-1m", {"factors": 8, "l2": 0.1}),
         ("ease-1m", {"l2": 20.0}),
         ("multdae-ml-100k", {"layers": (32, 16), "batch_size": 20, "learning_rate": 0.005}),
         ("multvae-ml-100k", {"layers": (32,), "factors": 16, "batch_size": 20, "learning_rate": 0.005}),
