@@ -86,7 +86,7 @@ def measure(axis: Axis, device: str) -> Iterator[dict[str, Any]]:
 def seconds_of(model: Any, train: Interactions, device: str) -> float:
     """Return the seconds of the fastest epoch, or of the fastest fit of a model without epochs."""
     model.device = device
-    fits = []
+    fits: list[float] = []
     while not hasattr(model, "history_") and len(fits) < _EPOCHS:
         started = time.perf_counter()
         model.fit(train)
