@@ -66,7 +66,7 @@ def draw_epoch(seen: csr_matrix, negatives: int, random: np.random.Generator) ->
         place = np.searchsorted(taken, keys).clip(max=len(taken) - 1)
         again = again[taken[place] == keys]
         drawn[again] = random.integers(seen.shape[1], size=len(again))
-    labels = np.repeat(np.float32([1, 0]), [len(users), len(others)])
+    labels = np.repeat(np.array([1, 0], dtype=np.float32), [len(users), len(others)])
     return np.concatenate([users, others]), np.concatenate([seen.indices, drawn]), labels
 
 
