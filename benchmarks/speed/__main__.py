@@ -1,14 +1,16 @@
 """Time this library and its peers on the same work: ``python -m benchmarks.speed [CASE ...]``.
 
 The sides of a case run in turn, ours, the peer, ours, the peer, each in a process of its own. A peer is
-installed once, from its package, into an environment of its own in the user's cache. Beside the seconds of an
-epoch stand the nDCG@10 of the lists (full ranking of what a user does not have in train) and the peak of the
-memory of the whole process. Let nothing else run meanwhile.
+installed once, from its package, into an environment of its own in the user's cache. What the seconds are
+of, an epoch, a whole fit or a pass over all users, is said with them. Beside them stand the quality of the
+lists, mostly their nDCG@10 (full ranking of what is not yet known of a user), and the peak of the memory of
+the whole process. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("cases", metavar="CASE", nargs="*", help=f"of {', '.join(CASES)}; all by default")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="how often each side runs")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--no-peers", action="store_true", help="run our side alone")
+    parser.add_argument(
+        "--no-peers",
+        action="store_true",
+        help="install nothing: run our side alone, but for the peers that need no environment",
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there, too")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.cases if name not in CASES]
@@ -40,11 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--rounds must be at least 1, got {options.rounds}.")
     results = []
     for name in options.cases or CASES:
+        case = CASES[name]
+        if case.needs and importlib.util.find_spec(case.needs) is None:
+            print(f"{case.title}: left out, {case.needs} is not installed here", flush=True)
+            continue
+        with_peer = not (options.no_peers and case.peer.packages)
         try:
-            found = measure(CASES[name], options.rounds, options.device, not options.no_peers)
+            found = measure(case, options.rounds, options.device, with_peer)
         except (RecsysError, RuntimeError, OSError) as error:
             parser.exit(1, f"{name}: {error}\n")
-        print(line_of(CASES[name], found), flush=True)
+        print(line_of(case, found), flush=True)
         results.append(found)
         if options.json:
             with atomic_write(options.json, "w") as file:
@@ -56,7 +67,9 @@ def line_of(case: Case, found: dict[str, Any]) -> str:
 
     def side(name: str, prefix: str) -> str:
         seconds, quality, memory = (found[f"{prefix}_{what}"] for what in ("s", "quality", "rss_mb"))
-        return f"{name} {1000 * seconds:.0f} ms an epoch, nDCG@10 {quality:.4f}, {memory} MB"
+        time = f"{1000 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
+        epochs = f" of {found[f'{prefix}_epochs']:g} epochs" if f"{prefix}_epochs" in found else ""
+        return f"{name} {time} {case.unit}{epochs}, {case.judge.name} {quality:.4f}, {memory} MB"
 
     words = f"{case.title}: {side('ours', 'ours')}"
     if "peer_s" in found:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.speed.cases import Case
+from benchmarks.speed.judges import Arrays
 from benchmarks.speed.peers import python_of
-from recsys_lib.metrics import hits, ndcg
 from recsys_lib.splits import Split
 
 REPO = Path(__file__).parents[2]
@@ -29,10 +28,12 @@ def measure(case: Case, rounds: int, device: str, with_peer: bool) -> dict[str, 
     Returns
     -------
     dict
-        Seconds are medians over the epochs of all rounds, without the first epoch of each; memory is the
-        largest, and quality the mean of the rounds.
+        Seconds are medians over all rounds, of the epochs or passes without the first of each round, or of
+        the whole fits; memory is the largest, and quality the mean of the rounds. ``ours_epochs`` and
+        ``peer_epochs`` say how many epochs a whole fit took in the mean.
     """
     split = case.data()
+    arrays = case.arrays(split)
     ours = [sys.executable, "-m", f"benchmarks.speed.sides.{case.ours}"]
     sides = {"ours": ours}
     if with_peer:
@@ -40,38 +41,43 @@ def measure(case: Case, rounds: int, device: str, with_peer: bool) -> dict[str, 
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _write_data(folder, split)
+        _write_data(folder, split, arrays)
         for number in range(rounds):
             settings = case.settings | {"seed": number, "device": device}
             (folder / "settings.json").write_text(json.dumps(settings))
             for side, command in sides.items():
-                runs[side].append(_run([*command, str(folder)], folder, split))
-    found: dict[str, Any] = {"case": case.name, "peer": case.peer.name, "device": device}
+                result = _run([*command, str(folder)])
+                lists = np.load(folder / "lists.npy")
+                runs[side].append(result | {"quality": case.judge.value(lists, split, arrays)})
+    found: dict[str, Any] = {
+        **{"case": case.name, "peer": case.peer.name, "device": device},
+        **{"unit": case.unit, "quality": case.judge.name},
+    }
     for side, all_of in runs.items():
-        epochs = [second for run in all_of for second in run["seconds"][1:] or run["seconds"]]
-        found[f"{side}_s"] = statistics.median(epochs)
+        parts = [second for run in all_of for second in run["seconds"][1:] or run["seconds"]]
+        found[f"{side}_s"] = statistics.median(parts)
         found[f"{side}_quality"] = statistics.fmean(run["quality"] for run in all_of)
         found[f"{side}_rss_mb"] = max(run["rss_mb"] for run in all_of)
+        if all("epochs" in run for run in all_of):
+            found[f"{side}_epochs"] = statistics.fmean(run["epochs"] for run in all_of)
     if with_peer:
         found["ratio"] = found["peer_s"] / found["ours_s"]
     return found
 
 
-def _write_data(folder: Path, split: Split) -> None:
+def _write_data(folder: Path, split: Split, arrays: Arrays) -> None:
     train = split.train.to_csr()
-    arrays = {"indptr": train.indptr, "items": train.indices, "n_items": np.int64(train.shape[1])}
-    np.savez(folder / "data.npz", **arrays)
+    parts = {"indptr": train.indptr, "items": train.indices, "n_items": np.int64(train.shape[1])}
+    if split.valid is not None:
+        valid = split.valid.to_csr()
+        parts |= {"valid_indptr": valid.indptr, "valid_items": valid.indices}
+    np.savez(folder / "data.npz", **parts, **arrays)
 
 
-def _run(command: Sequence[str], folder: Path, split: Split) -> dict[str, Any]:
+def _run(command: Sequence[str]) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": str(REPO), "CI": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPO, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    lists = torch.from_numpy(np.load(folder / "lists.npy").astype(np.int64))
-    relevant = split.test.histories()
-    users = torch.nonzero(relevant.lengths())[:, 0]
-    relevant = relevant.select(users)
-    found = ndcg(hits(lists[users], relevant), relevant.lengths(), lists.shape[1])
-    return result | {"quality": float(found.mean())}
+    return result

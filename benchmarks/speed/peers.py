@@ -39,6 +39,20 @@ RECODER = Peer(
     ("recsys-recoder==0.4.0", "glog==0.3.1", "annoy", "python-gflags"),
 )
 
+# Of what RecBole asks for, ray is left out: it serves the search for settings only, and none of its releases
+# that RecBole takes is for newer Pythons. setuptools is for tensorboard.
+RECBOLE = Peer(
+    "RecBole 1.2.1",
+    (
+        *(_TORCH, "numpy==1.26.4", "scipy==1.17.1", "pandas==2.3.3", "scikit-learn==1.9.1", "setuptools<81"),
+        *("tqdm", "pyyaml", "tensorboard", "thop", "tabulate", "plotly", "texttable", "psutil"),
+        *("colorlog==4.7.2", "colorama==0.4.4"),
+    ),
+    ("recbole==1.2.1",),
+)
+
+IMPLICIT = Peer("implicit 0.7.3", ("implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"))
+
 # PyTorch's own modules, as a textbook would put them together, in the environment of this library.
 PLAIN = Peer("plain PyTorch", ())
 

@@ -49,7 +49,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     file.write_text(STAND_IN)
     settings = CASES["recoder-ml-100k-mse"].settings | {"epochs": 2, "width": 8, "batch_size": 32}
     found = Case(
-        "small", "a small case", small, settings, "autoencoder_ours", Peer("Nobody 1", ()), file, 2.0
+        "small", "a small case", small, settings, "autoencoder_ours", Peer("Nobody 1", ("nobody",)), file, 2.0
     )
     monkeypatch.setitem(CASES, "small", found)
     monkeypatch.setattr(measuring, "python_of", lambda peer: Path(sys.executable))
@@ -78,6 +78,28 @@ def test_our_side_alone(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "ours" in said
     assert "Nobody" not in said
+
+
+def test_a_peer_that_needs_no_environment_is_always_there(
+    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(CASES, "small", replace(case, peer=Peer("Plain", ())))
+    command.main(["small", "--rounds", "1", "--no-peers"])
+    assert "Plain 1000 ms an epoch" in capsys.readouterr().out
+
+
+def test_a_case_is_left_out_where_its_module_is_missing(
+    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(CASES, "small", replace(case, needs="no_module_of_this_name"))
+    command.main(["small"])
+    assert capsys.readouterr().out == "a small case: left out, no_module_of_this_name is not installed here\n"
+
+
+def test_a_whole_fit_is_one_number(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"ours_s": 12.34, "ours_quality": 0.5, "ours_rss_mb": 7, "ours_epochs": 6.5}
+    said = command.line_of(replace(case, unit="a fit"), found)
+    assert said == "a small case: ours 12.3 s a fit of 6.5 epochs, nDCG@10 0.5000, 7 MB"
 
 
 @pytest.mark.parametrize("decode", ["all", "batch"])
