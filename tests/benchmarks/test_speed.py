@@ -102,18 +102,6 @@ def test_a_whole_fit_is_one_number(case: Case, capsys: pytest.CaptureFixture[str
     assert said == "a small case: ours 12.3 s a fit of 6.5 epochs, nDCG@10 0.5000, 7 MB"
 
 
-@pytest.mark.parametrize("decode", ["all", "batch"])
-def test_the_network_of_prog_eval_and_its_plain_reading(decode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = CASES["prog-eval-10m" if decode == "all" else "prog-eval-10m-batch"]
-    assert whole.settings["decode"] == decode
-    assert python_of(whole.peer) == Path(sys.executable)
-    settings = whole.settings | {"epochs": 10, "batch_size": 16}
-    found = measuring.measure(replace(whole, data=small, settings=settings), 1, "cpu", True)
-    # Lists at random have 0.14 here.
-    assert min(found["ours_quality"], found["peer_quality"]) > 0.2
-    assert abs(found["ours_quality"] - found["peer_quality"]) < 0.12
-
-
 def test_a_side_that_fails_is_shown(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.peer_file.write_text("raise RuntimeError('no such luck')")
     with pytest.raises(SystemExit):

@@ -87,6 +87,19 @@ def test_our_models(name: str, smaller: dict[str, Any], tmp_path: Path) -> None:
         assert 1 <= said["epochs"] <= (case.settings["ours"] | smaller)["epochs"]
 
 
+@pytest.mark.parametrize("name", ["prog-eval-10m", "prog-eval-10m-batch"])
+def test_the_network_of_prog_eval_and_its_plain_reading(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    assert case.settings["decode"] == ("batch" if name.endswith("batch") else "all")
+    qualities = []
+    for module in (case.ours, case.peer_file.stem):
+        said, quality = run(case, module, small(), tmp_path, epochs=10, batch_size=16)
+        assert len(said["seconds"]) == 10
+        qualities.append(quality)
+    assert min(qualities) > GOOD
+    assert abs(qualities[0] - qualities[1]) < 0.12
+
+
 def test_neumf_and_its_plain_reading(tmp_path: Path) -> None:
     case = CASES["neumf-samples"]
     qualities = []
