@@ -44,13 +44,13 @@ class Replica:
         self._sparse = list(sparse.values())
         for tensor in (*self._sparse, *net.buffers()):
             distributed.from_first(tensor)
-        self._task: nn.Module = _Task(net, loss)
+        # Looking for weights that a step leaves out takes time, so it is done for such nets alone.
+        in_turns = bool(getattr(net, "trained_in_turns", False))
+        self._task: nn.Module = _Task(net, loss, in_turns)
         if any(p.requires_grad for name, p in net.named_parameters() if name not in sparse):
             # Nor do buffers have to be sent in every step: see share_buffers.
             others = [f"net.{name}" for name in (*sparse, *dict(net.named_buffers()))]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._task, others)
-            # To look for weights that a step leaves out takes time, and a warning where there are none.
-            in_turns = bool(getattr(net, "trained_in_turns", False))
             self._task = DistributedDataParallel(self._task, find_unused_parameters=in_turns)
 
     def backward(self, batch: Any, autocast: AbstractContextManager[Any]) -> Tensor:
@@ -89,9 +89,12 @@ class Replica:
 class _Task(nn.Module):
     """A loss as a module: what ``DistributedDataParallel`` takes. It looks at no method but ``forward``."""
 
-    def __init__(self, net: nn.Module, loss: Callable[[nn.Module, Any], Tensor]) -> None:
+    def __init__(self, net: nn.Module, loss: Callable[[nn.Module, Any], Tensor], in_turns: bool) -> None:
         super().__init__()
         self.net, self._loss = net, loss
+        if in_turns:
+            # Never used: PyTorch warns when it looks for unused weights and finds none in some step.
+            self.idle = nn.Parameter(torch.zeros(1, device=next(net.parameters()).device))
 
     def forward(self, batch: Any) -> Tensor:
         return self._loss(self.net, batch)

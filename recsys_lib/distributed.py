@@ -168,8 +168,8 @@ def _explained(me: int, everyone: int) -> Iterator[None]:
         first_line = str(error).strip().splitlines()[0][:200]
         raise RankError(
             f"rank {me} of {everyone} waited for another one, which has died, hangs or cannot be reached: "
-            "look for its message. The last checkpoint is whole: start again with resume=True, with any number of "
-            f"processes. ({type(error).__name__}: {first_line})"
+            "look for its message. A checkpoint, if there is one, is whole: start again with resume=True, "
+            f"with as many processes as you like. ({type(error).__name__}: {first_line})"
         ) from error
 
 
