@@ -28,8 +28,9 @@ seed; that they do is checked. What a model promises about several ranks:
 * What a loss compares within a batch is that of the whole batch: the items of ``decode="batch"``, the columns
   of the in-batch sampler, and the means and variances of batch normalisation.
 * ``history_``, the validation metric and all decisions that depend on it are those of all ranks together.
-* The first rank alone writes checkpoints and models and shows progress. A checkpoint can go on with any other
-  number of ranks, one included; all ranks must see the file.
+* The first rank alone writes checkpoints and models and shows progress. When ``fit`` returns, the checkpoint
+  is there; for a saved model, :func:`wait` before another rank reads it. A checkpoint can go on with any
+  other number of ranks, one included; all ranks must see the file.
 * Callbacks are called on every rank; if one returns True anywhere, all stop.
 
 If a process dies, the others end with a :class:`RankError`, and the last checkpoint stays whole. Models that
@@ -74,6 +75,7 @@ __all__ = [
     "process_group",
     "rank",
     "union_of_rows",
+    "wait",
     "world_size",
 ]
 
@@ -146,7 +148,7 @@ def process_group(timeout: float = 600.0) -> Iterator[None]:
         dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
         try:
             yield
-            add_up(0)  # wait for the others
+            wait()
         finally:
             dist.destroy_process_group()
 
@@ -241,6 +243,11 @@ def _home() -> torch.device:
     """Return where single numbers have to be for the others to get them."""
     on_gpu = dist.get_backend() == "nccl"  # a group that was started elsewhere, for GPUs alone
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
+def wait() -> None:
+    """Wait until all ranks are here. What the first has written is then there for all."""
+    add_up(0)
 
 
 def add_up(value: float) -> float:

@@ -207,7 +207,7 @@ def train(
         Written after every epoch, atomically.
     resume : bool
         Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
-        undisturbed run, if as many processes go on as before.
+        undisturbed run; of several processes, but for rounding, if as many go on as before.
     settings : mapping of str to plain values, optional
         What else must be the same to go on from a checkpoint, such as a fingerprint of the data.
     progress : bool, optional
@@ -257,6 +257,8 @@ def train(
                         torch.save(run.state(), file)
                 if stop:
                     break
+        if checkpoint is not None:
+            distributed.wait()  # for the first process to have written it
     if run.best_state is not None:
         net.load_state_dict(run.best_state)
     # The loss of an epoch is that before its last step, so it says nothing about where that step led.
