@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from recsys_lib.distributed import world_size
+
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """Turn a device name into a :class:`torch.device` that exists here.
@@ -12,7 +14,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     ----------
     device : str or torch.device
         ``"auto"`` takes CUDA when there is one, then Apple's MPS, then the CPU. Anything else is taken
-        at its word: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        at its word: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. Of several processes
+        (:mod:`recsys_lib.distributed`) each takes its own CUDA device, and none takes MPS.
 
     Raises
     ------
@@ -26,8 +29,9 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """
     if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+            return torch.device("cuda")  # the current one, which a process group has set
+        alone = world_size() == 1
+        return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:

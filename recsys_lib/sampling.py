@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys_lib import distributed
 from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -125,6 +126,11 @@ class NegativeSampler:
         :math:`Q` in the correction of a sampled softmax.
         """
         return torch.log(self._weights[items].float() / self._total)
+
+    def merge_ranks(self) -> None:
+        """Add to the record what other processes have drawn. All of them must call it."""
+        if self._drawn is not None:
+            self._drawn = distributed.anywhere(self._drawn)
 
     @property
     def drawn(self) -> Histories:

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recsys_lib import _random, distributed
 from recsys_lib._files import atomic_write
+from recsys_lib._replica import Replica
 from recsys_lib._tensors import read_tensors
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import FileFormatError, RecsysError
@@ -26,6 +28,7 @@ from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients
 
 Batches = Callable[[torch.Generator], Iterable[Any]]
 Loss = Callable[[nn.Module, Any], Tensor]
+Size = Callable[[Any], int]
 
 
 class TrainingError(RecsysError, ArithmeticError):
@@ -141,7 +144,7 @@ class _Run:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "dropout": _get_dropout_state(self.generator.device),
+            "dropout": _random.get_state(self.generator.device),
             "rows": self.rows,
             "best": [self.best_valid, self.best_epoch],
             "best_state": self.best_state,
@@ -151,7 +154,7 @@ class _Run:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
-        _set_dropout_state(self.generator.device, state["dropout"].cpu())
+        _random.set_state(self.generator.device, state["dropout"].cpu())
         self.rows = state["rows"]
         self.best_valid, self.best_epoch = state["best"]
         self.best_state = state["best_state"]
@@ -165,6 +168,7 @@ def train(
     *,
     device: torch.device,
     seed: int = 0,
+    size: Size | None = None,
     validate: Callable[[], float] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
@@ -189,16 +193,21 @@ def train(
         Where the generator lives.
     seed : int
         Seeds the generator and dropout. PyTorch's global generators are put back as they were.
+    size : callable, optional
+        ``size(batch)`` returns the number of examples that the loss is a mean over. Needed by several
+        processes (:mod:`recsys_lib.distributed`), which call this function alike. Each of them must yield
+        as many batches, all of its part alone: see :func:`recsys_lib.distributed.my_part`. An attribute
+        ``net.trained_in_turns = True`` says that some steps leave out some of the weights.
     validate : callable, optional
         Returns the validation metric; higher is better. Called after every epoch; at the end the net goes
-        back to the epoch that was best.
+        back to the epoch that was best. Of several processes, the first one's metric counts.
     callbacks : sequence of callables
         Each is given an :class:`EpochEnd`; one that returns True ends the training.
     checkpoint : path, optional
         Written after every epoch, atomically.
     resume : bool
         Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
-        undisturbed run.
+        undisturbed run; of several processes, but for rounding, if as many go on as before.
     settings : mapping of str to plain values, optional
         What else must be the same to go on from a checkpoint, such as a fingerprint of the data.
     progress : bool, optional
@@ -215,6 +224,8 @@ def train(
         If the loss or a weight stops being finite.
     FileFormatError
         If the checkpoint to go on from is damaged, or belongs to another network.
+    RankError
+        If several processes train, and differ in their options, settings or checkpoint.
     ValueError
         If it was made with other options or settings, or only one of the two runs has ``validate``; only
         ``epochs`` and ``patience`` may change on the way.
@@ -225,24 +236,29 @@ def train(
         raise IsADirectoryError(f"checkpoint={os.fspath(checkpoint)!r} is a folder. Name a file in it.")
     generator = torch.Generator(device=device).manual_seed(seed)
     fixed = {**asdict(options), "seed": int(seed), "validated": validate is not None, **(settings or {})}
-    with _own_dropout(device, seed):
+    with _random.own_numbers(device, seed):
         run = _Run(net, _make_optimizer(net, options), generator, fixed)
         if resume and checkpoint is not None and Path(checkpoint).exists():
             _restore(run, checkpoint, device)
         done = len(run.rows)
+        distributed.agree({**fixed, "epochs done in the checkpoint": done})
+        replica = _replica(net, loss, size, device)
         with _progress_bar(options.epochs, done, name, progress) as bar:
             for epoch in range(done + 1, options.epochs + 1):
                 if _out_of_patience(run, options, epoch):
                     break
-                end = _epoch(run, batches, loss, options, epoch, device, validate)
+                end = _epoch(run, batches, replica or loss, options, epoch, device, validate)
                 bar.update(1)
                 bar.set_postfix({key: f"{v:.4f}" for key, v in run.rows[-1].items() if key != "epoch"})
-                stop = [callback(end) for callback in callbacks]
-                if checkpoint is not None:
+                stops = [callback(end) for callback in callbacks]
+                stop = distributed.any_rank(any(stops))
+                if checkpoint is not None and distributed.is_first():
                     with atomic_write(checkpoint) as file:
                         torch.save(run.state(), file)
-                if any(stop):
+                if stop:
                     break
+        if checkpoint is not None:
+            distributed.wait()  # for the first process to have written it
     if run.best_state is not None:
         net.load_state_dict(run.best_state)
     # The loss of an epoch is that before its last step, so it says nothing about where that step led.
@@ -255,7 +271,7 @@ def train(
 def _epoch(
     run: _Run,
     batches: Batches,
-    loss: Loss,
+    loss: Loss | Replica,
     options: TrainingOptions,
     epoch: int,
     device: torch.device,
@@ -266,6 +282,8 @@ def _epoch(
     for group in run.optimizer.param_groups:
         group["lr"] = options.learning_rate * _SCHEDULES[options.schedule](share)
     run.net.train()
+    if isinstance(loss, Replica):  # each rank drops other things, and so it goes on from any checkpoint
+        _random.reseed(device, distributed.own_seed(run.generator))
     # The sum stays on the device: reading it in every step would make the host wait for the GPU.
     total, count = torch.zeros((), device=device), 0
     autocast = (
@@ -275,22 +293,27 @@ def _epoch(
     )
     for batch in batches(run.generator):
         run.optimizer.zero_grad(set_to_none=True)
-        with autocast:
-            value = loss(run.net, batch)
-        value.backward()
+        if isinstance(loss, Replica):
+            value = loss.backward(batch, autocast)
+        else:
+            with autocast:
+                value = loss(run.net, batch)
+            value.backward()
         if options.clip_norm is not None:
             clip_gradients(run.net.parameters(), options.clip_norm)
         run.optimizer.step()
         total += value.detach()
         count += 1
-    mean = float(total) / max(1, count)
+    mean = distributed.add_up(float(total)) / max(1, count)
     if not math.isfinite(mean):
         raise _diverged(f"the training loss became {mean} in epoch {epoch}", options)
     run.net.eval()
+    if isinstance(loss, Replica):
+        loss.share_buffers()
     valid = None
     if validate is not None:
         with torch.no_grad():
-            valid = validate()
+            valid = distributed.first_value(validate())
         if valid > run.best_valid:
             run.best_valid, run.best_epoch = valid, epoch
             run.best_state = copy.deepcopy(run.net.state_dict())
@@ -304,6 +327,19 @@ def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Te
     """Yield the numbers 0 to n-1 in random order, in batches of index tensors on the generator's device."""
     order = torch.randperm(n, generator=generator, device=generator.device)
     return iter(order.split(int(batch_size)))
+
+
+def _replica(net: nn.Module, loss: Loss, size: Size | None, device: torch.device) -> Replica | None:
+    """Return what computes gradients together with other processes, if there are any."""
+    if distributed.world_size() == 1:
+        return None
+    if size is None:
+        raise ValueError(
+            f"{distributed.world_size()} processes train together, so train needs size=: a function that "
+            "says how many examples of a batch the loss is a mean over."
+        )
+    distributed.check_device(device)
+    return Replica(net, loss, size)
 
 
 def _diverged(what: str, options: TrainingOptions) -> TrainingError:
@@ -346,36 +382,10 @@ def _restore(run: _Run, path: str | os.PathLike[str], device: torch.device) -> N
         ) from error
 
 
-def _get_dropout_state(device: torch.device) -> Tensor:
-    """Return the state of PyTorch's own generator of the device: dropout takes no other."""
-    if device.type == "cpu":
-        return torch.get_rng_state()
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.mps.get_rng_state()
-
-
-def _set_dropout_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    elif device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.mps.set_rng_state(state)
-
-
-@contextlib.contextmanager
-def _own_dropout(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed dropout on this device alone, and leave the global generators as they were."""
-    before = _get_dropout_state(device)
-    # torch.manual_seed would reach the generators of all other devices as well.
-    _set_dropout_state(device, torch.Generator(device).manual_seed(seed).get_state())
-    try:
-        yield
-    finally:
-        _set_dropout_state(device, before)
-
-
 @contextlib.contextmanager
 def _progress_bar(total: int, done: int, name: str, progress: bool | None) -> Iterator[Any]:
+    if not distributed.is_first():
+        progress = False
     if progress is None:
         progress = sys.stderr.isatty() and not os.environ.get("CI")
     with tqdm(total=total, initial=done, desc=name, unit="epoch", disable=not progress, leave=False) as bar:

@@ -26,12 +26,12 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 
 # Each room may use itself and those above it. A new module needs a place here.
 ROOMS = [
-    ["errors", "_validation", "_files", "_tensors", "device"],
+    ["errors", "_validation", "_files", "_tensors", "_random", "distributed", "device"],
     ["ids", "histories", "_products", "_columns", "_rows", "interactions"],
     ["datasets", "datasets.*", "_cuts", "splits"],
     ["metrics", "_list_metrics", "losses", "losses.*", "sampling"],
     ["ranking"],
-    ["sparse_rows", "training"],
+    ["sparse_rows", "_replica", "training"],
     ["models", "models.*"],
     ["evaluation", "evaluation.*"],
     ["mx", "mx.*"],

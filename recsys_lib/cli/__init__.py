@@ -50,6 +50,8 @@ _TRAIN = """Examples:
   recsys-lib train plays.tsv.gz --user listener --item song --rating none --duplicates first \\
       --model ItemKNN --output model.pt
   recsys-lib train --list-models                what every parameter means
+  torchrun --nproc-per-node 2 -m recsys_lib train ratings.csv --model NeuMF --output model.pt \
+      --checkpoint run.pt --resume              in two processes, and on from where it was cut off
 
 """
 
@@ -93,7 +95,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        # All processes have the same command line: one of them says so.
+        self.exit(2, None if _process() else f"error: {message} (see {self.prog} --help)\n")
 
     def format_help(self) -> str:
         end = "" if self.late_epilog is None else self.late_epilog()
@@ -202,6 +205,10 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="hold out this share of each user's interactions, for models that stop by a validation metric",
     )
+    train.add_argument(
+        "--checkpoint", metavar="FILE", help="write the state of training here after every epoch"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint, if it is there")
     train.add_argument("--list-models", action="store_true", help="explain all models and parameters")
     _add_model_options(train)
     _add_table_options(train)
@@ -272,6 +279,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     # Only now: PyTorch takes seconds to import, and --help and a mistyped option need none of it.
+    from recsys_lib import distributed
     from recsys_lib.cli import commands as run
 
     commands = {
@@ -280,13 +288,31 @@ def _run(args: argparse.Namespace) -> None:
         "evaluate": run.evaluate_models,
         "recommend": run.recommend,
     }
-    commands[args.command](args)
+    if not distributed.launched():
+        commands[args.command](args)
+        return
+    if args.command != "train":
+        raise argparse.ArgumentError(
+            None, f"only `train` can be shared by several processes: run `{args.command}` without torchrun."
+        )
+    with contextlib.ExitStack() as stack:
+        if _process():
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        stack.enter_context(distributed.process_group())
+        run.train(args)
+
+
+def _process() -> int:
+    """Return the number that torchrun gave to this process; 0 without torchrun."""
+    number = os.environ.get("RANK", "0")
+    return int(number) if number.isdecimal() and "WORLD_SIZE" in os.environ else 0
 
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     words = str(error).replace("timestamp=False", "--timestamp none").replace("rating=False", "--rating none")
+    words = words.replace("resume=True", "--resume")
     return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')} ", words or type(error).__name__)
 
 
@@ -311,7 +337,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(argv)
     except argparse.ArgumentError as error:
-        print(f"error: {_in_words(error)}", file=sys.stderr)
+        if not _process():  # all have the same command line
+            print(f"error: {_in_words(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has gone. Python would complain again when it flushes at exit.
@@ -321,5 +348,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + 2
     except (RecsysError, ValueError, OSError) as error:
-        print(f"error: {_in_words(error)}", file=sys.stderr)
+        who = f"rank {_process()}: " if _process() else ""
+        print(f"error: {who}{_in_words(error)}", file=sys.stderr)
         return 1

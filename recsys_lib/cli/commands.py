@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recsys_lib import datasets, splits
+from recsys_lib import datasets, distributed, splits
 from recsys_lib._files import atomic_write
 from recsys_lib._validation import check_choice, check_number
 from recsys_lib.cli.models import find_model, long_list, parse_settings
@@ -33,6 +33,7 @@ from recsys_lib.evaluation.comparison import compare
 from recsys_lib.interactions import Interactions
 from recsys_lib.models import load
 from recsys_lib.models.base import Recommender
+from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.splits import Split
 
 RATING_METRICS = ("rmse", "mae")
@@ -83,6 +84,7 @@ def train(args: argparse.Namespace) -> None:
     with _usage():
         (model,) = _models([args.model], args)
         check_number("valid", args.valid, 0, 1, open_high=True)
+        options = _going_on(model, args)
     output = _writable(args.output)
     x = _read(args)
     print(f"data    {args.data}: {x}")
@@ -92,8 +94,9 @@ def train(args: argparse.Namespace) -> None:
         split = splits.random_holdout(x, test=args.valid, seed=args.seed)
         fit_on, valid = split.train, split.test
         print(f"valid   {len(valid):,} interactions held out at random, {args.valid:g} of each user's")
-    seconds = _fit(model, fit_on, valid)
-    print(f"fitted  in {seconds:.1f} s on {model.device_}{_last_epoch(model)}")
+    seconds = _fit(model, fit_on, valid, **options)
+    together = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    print(f"fitted  in {seconds:.1f} s on {model.device_}{together}{_last_epoch(model)}")
     model.save(output)
     print(f"saved   {output} ({_size(output)})")
     words = ["recsys-lib", "recommend", str(output), "--user", str(x.user_ids.ids[0])]
@@ -183,6 +186,23 @@ def _models(names: Sequence[str], args: argparse.Namespace) -> list[Recommender]
     return models
 
 
+def _going_on(model: Recommender, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of fit that only models trained step by step have; refuse them for others."""
+    in_steps = isinstance(model, GradientRecommender)
+    if distributed.world_size() > 1 and not in_steps:
+        raise ValueError(
+            f"{model.name} is not trained in steps, which several processes could share: "
+            "run it without torchrun."
+        )
+    if args.resume and args.checkpoint is None:
+        raise ValueError("--resume needs the file to go on from: add --checkpoint FILE")
+    if args.checkpoint is None:
+        return {}
+    if not in_steps:
+        raise ValueError(f"{model.name} is not trained in epochs, so it has no use for --checkpoint.")
+    return {"checkpoint": _writable(args.checkpoint), "resume": args.resume}
+
+
 def _contestants(args: argparse.Namespace) -> tuple[list[Recommender], bool]:
     """Return the models to compare, and whether it is about ratings; refuse what cannot end well."""
     asked = set(args.metrics or ())
@@ -219,9 +239,9 @@ def _read(args: argparse.Namespace) -> Interactions:
     return x if args.min_rating is None else x.filter(min_rating=args.min_rating)
 
 
-def _fit(model: Recommender, fit_on: Interactions, valid: Interactions | None) -> float:
+def _fit(model: Recommender, fit_on: Interactions, valid: Interactions | None, **options: Any) -> float:
     start = time.perf_counter()
-    model.fit(fit_on, valid)
+    model.fit(fit_on, valid, **options)
     return time.perf_counter() - start
 
 

@@ -241,13 +241,14 @@ def in_batch_softmax(
 
     Parameters
     ----------
-    scores : Tensor of float, shape (b, b)
-        Logit of the item of each column for the user of each row; the diagonal holds the positives.
-    items : Tensor of int64, shape (b,)
+    scores : Tensor of float, shape (b, c)
+        Logit of the item of each column for the user of each row; the diagonal holds the positives. There
+        may be more columns than rows.
+    items : Tensor of int64, shape (c,)
         The items of the columns. The same item in another column is not a negative.
-    log_q : Tensor of float, shape (b,), optional
+    log_q : Tensor of float, shape (c,), optional
         Log of the share of each item among all positives.
-    known : Tensor of bool, shape (b, b), optional
+    known : Tensor of bool, shape (b, c), optional
         True where the item is in the row's history: not a negative either.
 
     Returns
@@ -263,9 +264,10 @@ def in_batch_softmax(
     tensor(0.8283)
     """
     logits = scores if log_q is None else scores - log_q
-    hidden = items.unsqueeze(0) == items.unsqueeze(1)
+    b = len(scores)
+    hidden = items.unsqueeze(0) == items[:b].unsqueeze(1)
     if known is not None:
         hidden = hidden | known
-    own = torch.eye(len(items), dtype=torch.bool, device=items.device)
+    own = torch.eye(b, len(items), dtype=torch.bool, device=items.device)
     logits = logits.masked_fill(hidden & ~own, -torch.inf)
-    return cross_entropy(logits, torch.arange(len(items), device=items.device))
+    return cross_entropy(logits, torch.arange(b, device=items.device))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from recsys_lib import distributed
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.metrics import hits, ndcg
@@ -16,7 +17,8 @@ from recsys_lib.ranking import rank_catalogue
 def ndcg_on(model: Recommender, valid: Interactions) -> Callable[[], float]:
     """Return a function that gives the mean nDCG@10 of the model as it is then.
 
-    The whole catalogue is ranked for the users in ``valid``, without their items in training.
+    The whole catalogue is ranked for the users in ``valid``, without their items in training. Several
+    processes, which must call the function together, share the users out.
 
     Raises
     ------
@@ -31,10 +33,11 @@ def ndcg_on(model: Recommender, valid: Interactions) -> Callable[[], float]:
             "be measured by what is popular. Fit without valid; a callback can measure people who are "
             "held out: evaluate(model, split, on='valid')."
         )
+    users = distributed.my_part(users)
     relevant = relevant.select(users)
 
     def mean_ndcg() -> float:
         ranked, _ = rank_catalogue(model.score_users, users, 10, exclude=model.seen_)
-        return float(ndcg(hits(ranked, relevant), relevant.lengths(), 10).mean())
+        return distributed.mean(ndcg(hits(ranked, relevant), relevant.lengths(), 10))
 
     return mean_ndcg

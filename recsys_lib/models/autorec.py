@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
+from recsys_lib.distributed import my_part
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.losses import squared_error
@@ -128,8 +129,11 @@ class AutoRec(GradientRecommender):
         known, ratings = data
         rated = known.lengths().nonzero().flatten()
         for chosen in shuffled(len(rated), int(self.batch_size), generator):
-            indptr, places = known.places(rated[chosen])
+            indptr, places = known.places(rated[my_part(chosen)])
             yield Histories(indptr, known.indices[places], known.n_items), ratings[places]
+
+    def _size(self, batch: Any) -> int:
+        return len(batch[1])  # ratings
 
     def _loss(self, net: Any, batch: tuple[Histories, Tensor]) -> Tensor:
         rows, ratings = batch

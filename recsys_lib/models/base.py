@@ -383,7 +383,7 @@ class Recommender(ABC):
     # ------------------------------------------------------------------ keeping
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file of tensors and JSON, atomically."""
+        """Write the fitted model to one file of tensors and JSON, atomically; of several ranks the first."""
         self._need_fit()
         saving.save(self, path)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from recsys_lib._validation import check_integer, check_number
+from recsys_lib.distributed import my_part
 from recsys_lib.errors import NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.losses import l2_penalty, squared_error
@@ -177,7 +178,8 @@ class BiasedMF(GradientRecommender):
     def _batches(self, data: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
         users, items, ratings = data["users"], data["items"], data["ratings"]
         for rows in shuffled(len(ratings), self.batch_size, generator):
-            yield users[rows], items[rows], ratings[rows]
+            part = my_part(rows)
+            yield users[part], items[part], ratings[part]
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, ratings = batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +15,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from recsys_lib import training
+from recsys_lib import distributed, training
+from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
-from recsys_lib.metrics import rmse
 from recsys_lib.models._held_out import ndcg_on
 from recsys_lib.models.base import Recommender
 from recsys_lib.training import Callback, TrainingOptions
@@ -28,12 +29,14 @@ from recsys_lib.training import Callback, TrainingOptions
 class GradientRecommender(Recommender):
     """A recommender whose network is trained by :func:`recsys_lib.training.train`.
 
+    Several processes may call ``fit`` together: see :mod:`recsys_lib.distributed`.
+
     Parameters
     ----------
     epochs, learning_rate, weight_decay, optimizer, schedule, clip_norm, precision
         See :class:`recsys_lib.training.TrainingOptions`.
     batch_size : int
-        Examples per step.
+        Examples per step, those of all processes together.
     patience : int, optional
         Stop after so many epochs without a better validation metric, which needs validation data. The
         metric is nDCG@10 over the full catalogue, or the RMSE for models of ratings.
@@ -76,11 +79,18 @@ class GradientRecommender(Recommender):
 
     @abstractmethod
     def _batches(self, data: Any, generator: torch.Generator) -> Iterable[Any]:
-        """Yield the batches of one epoch, on the device. ``data`` is what :meth:`_prepare` returned."""
+        """Yield the batches of one epoch, on the device. ``data`` is what :meth:`_prepare` returned.
+
+        Of each batch only the part that :func:`recsys_lib.distributed.my_part` gives to this process.
+        """
 
     @abstractmethod
     def _loss(self, net: nn.Module, batch: Any) -> Tensor:
         """Return the mean loss of a batch."""
+
+    def _size(self, batch: Any) -> int:
+        """Return the number of examples that the loss of a batch is a mean over."""
+        return len(batch[0])
 
     def _prepare(self, train: Interactions) -> Any:
         """Return what the batches need, on the device. Called once per fit; not kept afterwards."""
@@ -136,6 +146,7 @@ class GradientRecommender(Recommender):
             self._options(),
             device=self.device_,
             seed=self.seed,
+            size=self._size,
             validate=None if valid is None else self._validator(valid),
             settings=self._settings() | {"train": _fingerprint(train), "valid": _fingerprint(valid)},
             progress=self.progress,
@@ -160,7 +171,14 @@ class GradientRecommender(Recommender):
         if valid.ratings is None:
             raise DataError(f"{self.name} is validated on ratings, and valid has none.")
         data = valid.to_torch(self.device_)
-        return lambda: -float(rmse(self._predict_pairs(data["users"], data["items"]), data["ratings"]))
+        users, items, ratings = (distributed.my_part(data[key]) for key in ("users", "items", "ratings"))
+        ratings = ratings.to(float_type(ratings))
+
+        def negative_rmse() -> float:
+            errors = self._predict_pairs(users, items).to(ratings.dtype) - ratings
+            return -math.sqrt(distributed.mean(errors.square()))
+
+        return negative_rmse
 
     def _new_net(self) -> nn.Module:
         generator = torch.Generator().manual_seed(self.seed)

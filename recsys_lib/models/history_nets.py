@@ -16,6 +16,7 @@ from torch.nn.functional import linear, silu
 
 from recsys_lib.histories import Histories
 from recsys_lib.models._bags import sum_rows
+from recsys_lib.models._batch_norm import BatchNorm
 from recsys_lib.models._dropout import dropout
 from recsys_lib.sparse_rows import take_rows
 
@@ -217,7 +218,7 @@ class BottleneckNet(HistoryNet):
         first, second = widths
         self.encoder = ItemTable(torch.randn(n_items, first, generator=generator) * 0.01, sparse=sparse)
         self.encoder_bias = nn.Parameter(torch.zeros(first))
-        self.norm = nn.ModuleList([nn.BatchNorm1d(first), nn.BatchNorm1d(second)])
+        self.norm = nn.ModuleList([BatchNorm(first), BatchNorm(second)])
         self.middle: nn.Linear = nn.utils.skip_init(nn.Linear, first, second)
         with torch.no_grad():
             for parameter in self.middle.parameters():

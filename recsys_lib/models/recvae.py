@@ -82,6 +82,9 @@ class RecVAE(HistoryRecommender):
         for batch in super()._batches(data, generator):
             yield False, batch
 
+    def _size(self, batch: Any) -> int:
+        return super()._size(batch[1])
+
     def _loss(self, net: Any, batch: Any) -> Tensor:
         trains_encoder, (_, histories, items) = batch
         with torch.set_grad_enabled(trains_encoder):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_lib import losses
+from recsys_lib import distributed, losses
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -113,8 +113,9 @@ class RowRecommender(GradientRecommender):
                 items, histories = items_of(histories)
             for part in torch.arange(len(users), device=users.device).split(size):
                 if len(part) >= self._fewest:
-                    one_part = len(part) == len(users)
-                    yield users[part], histories if one_part else histories.select(part), items
+                    mine = distributed.my_part(part)
+                    everything = len(mine) == len(users)
+                    yield users[mine], histories if everything else histories.select(mine), items
 
     def _n_batches(self, n_users: int) -> int:
         """Tell how many batches an epoch has."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys_lib import losses
+from recsys_lib import distributed, losses
 from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -154,6 +154,7 @@ class SampledRecommender(GradientRecommender):
         )
         super()._fit(train, valid, **options)
         if self._sampler is not None and self.record_negatives:
+            self._sampler.merge_ranks()
             self.negatives_drawn_: Histories = self._sampler.drawn
         del self._sampler, self._log_q  # of no use to a fitted model
 
@@ -185,34 +186,43 @@ class SampledRecommender(GradientRecommender):
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield users (b,), their items (b,), and the items to compare with (b, negatives).
 
-        In place of the last, the in-batch sampler has a mask of what to leave out, (b, b).
+        In place of the last, the in-batch sampler has a mask of what to leave out, (b, b). If several
+        processes divide a batch of c, all c items are there, those of the b users first: a mask (b, c).
         """
         size, n = int(self.batch_size), int(self.pool if self.sampler == "hard" else self.negatives)
-        n_batches = max(1, _DRAWN_AT_ONCE // (size * n))
+        own = distributed.own_generator(generator)
+        n_batches = max(1, _DRAWN_AT_ONCE * distributed.world_size() // (size * n))
         for rows in shuffled(len(data["users"]), n_batches * size, generator):
-            users, items = data["users"][rows], data["items"][rows]
-            others = items if self._sampler is None else self._sampler.draw(users, n, generator)
-            for batch in zip(users.split(size), items.split(size), others.split(size), strict=True):
-                yield self._complete(*batch)
+            if self._sampler is None:
+                yield from (self._with_each_other(data, batch) for batch in rows.split(size))
+                continue
+            parts = [distributed.my_part(batch) for batch in rows.split(size)]
+            mine, sizes = torch.cat(parts), [len(part) for part in parts]
+            users, items = data["users"][mine], data["items"][mine]
+            others = self._sampler.draw(users, n, own)
+            for batch in zip(users.split(sizes), items.split(sizes), others.split(sizes), strict=True):
+                yield self._with_the_hardest(*batch) if self.sampler == "hard" else batch
 
-    def _complete(self, users: Tensor, items: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Do what has to wait until the batch is due."""
-        if self.sampler == "in-batch":
-            return users, items, met_by(self.seen_, users, items)
-        if self.sampler == "hard":
-            self.net_.eval()
-            with torch.no_grad():
-                scores = self.net_(users, others)
-            self.net_.train()
-            others = hardest(others, scores, int(self.negatives))
-        return users, items, others
+    def _with_each_other(self, data: Mapping[str, Tensor], batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        users = data["users"][distributed.my_part(batch)]
+        items = data["items"][distributed.my_part_first(batch)]
+        return users, items, met_by(self.seen_, users, items)
+
+    def _with_the_hardest(
+        self, users: Tensor, items: Tensor, others: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        self.net_.eval()
+        with torch.no_grad():
+            scores = self.net_(users, others)
+        self.net_.train()
+        return users, items, hardest(others, scores, int(self.negatives))
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, others = batch
         if self.sampler == "in-batch":
             log_q = None if self._log_q is None else self._log_q[items]
             value = losses.in_batch_softmax(net.catalogue(users, items), items, log_q, known=others)
-            pairs = items.unsqueeze(1)
+            pairs = items[: len(users)].unsqueeze(1)
         else:
             pairs = torch.cat([items.unsqueeze(1), others], dim=1)
             # The loss is computed in single precision, whatever the network is computed in.

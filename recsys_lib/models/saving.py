@@ -14,6 +14,7 @@ from torch import Tensor
 from recsys_lib._files import atomic_write
 from recsys_lib._tensors import read_tensors
 from recsys_lib.device import resolve_device
+from recsys_lib.distributed import is_first
 from recsys_lib.errors import FileFormatError, RecsysError
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap
@@ -30,6 +31,8 @@ Model = TypeVar("Model", bound="Recommender")
 
 def save(model: Recommender, path: str | os.PathLike[str]) -> None:
     """Write a fitted model; see :meth:`Recommender.save`."""
+    if not is_first():
+        return
     params = {f.name: getattr(model, f.name) for f in fields(model) if f.name != "device"}
     header = {"format": FORMAT, "version": VERSION, "model": type(model).__name__, "params": params}
     contents: dict[str, Tensor | str] = {

@@ -156,6 +156,9 @@ class RecVAENet(HistoryNet):
         Draws the weights.
     """
 
+    # Steps for the encoder and steps for the decoder: see recsys_lib.training.train.
+    trained_in_turns = True
+
     def __init__(
         self,
         n_items: int,

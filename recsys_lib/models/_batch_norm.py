@@ -1,0 +1,36 @@
+"""Batch normalisation over the whole batch, also when several processes share it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lib.distributed import differentiable_sum, world_size
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """:class:`torch.nn.BatchNorm1d` of vectors, (b, d) -> (b, d).
+
+    In one process it is just that. If several train together, means and variances are those of all their
+    vectors, as if one process had the whole batch: :class:`torch.nn.SyncBatchNorm` does that on GPUs alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise. A process may have no vectors, but all together must have two."""
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        z = x.float()
+        sums = differentiable_sum(torch.cat([z.sum(0), z.new_tensor([len(z)])]))
+        mean, n = sums[:-1] / sums[-1], sums[-1].detach()
+        # In a second round, about the mean: a difference of large sums would lose digits.
+        away = z - mean
+        variance = differentiable_sum(away.square().sum(0)) / n
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        return (away * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
