@@ -98,6 +98,7 @@ def train(args: argparse.Namespace) -> None:
     together = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     print(f"fitted  in {seconds:.1f} s on {model.device_}{together}{_last_epoch(model)}")
     model.save(output)
+    distributed.wait()  # the first process writes
     print(f"saved   {output} ({_size(output)})")
     words = ["recsys-lib", "recommend", str(output), "--user", str(x.user_ids.ids[0])]
     print(f"next    {shlex.join(words)}")

@@ -42,14 +42,15 @@ def _maker(family: type[GradientRecommender], **parameters: Any) -> Make:
 
 
 # Nothing is drawn in a step, so several processes must learn what one learns. Adam makes large steps of
-# gradients that are nothing but rounding, such as those before batch normalisation; SGD does not.
+# gradients that are nothing but rounding, such as those before batch normalisation; SGD does not. Nor may its
+# batches be of two or three people, whose tiny variances it divides by.
 _SGD = {"optimizer": "sgd", "learning_rate": 0.3, "output_bias": -2.0, "dropout": 0.0, "layers": (8, 6)}
 EXACT: dict[str, Make] = {
     "BiasedMF": _maker(BiasedMF, factors=4, batch_size=301, schedule="constant"),
     "I-AutoRec": _maker(AutoRec, factors=5, batch_size=29),
     "U-AutoRec": _maker(AutoRec, kind="user", factors=5, batch_size=32, learning_rate=0.01),
     "Bottleneck": _maker(BottleneckAutoencoder, batch_size=31, **_SGD),
-    "Bottleneck-batch": _maker(BottleneckAutoencoder, batch_size=47, decode="batch", **_SGD),
+    "Bottleneck-batch": _maker(BottleneckAutoencoder, batch_size=40, decode="batch", **_SGD),
     "MF-rows": _maker(MatrixFactorization, factors=4, batch_size=32),
     "MF-rows-batch": _maker(
         MatrixFactorization, factors=4, batch_size=32, decode="batch", sampling_users=50, weight_decay=1e-3

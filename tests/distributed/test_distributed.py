@@ -130,7 +130,7 @@ def ratings(tmp_path: Path) -> Path:
 def test_torchrun_trains(ratings: Path, tmp_path: Path) -> None:
     options = ["--model", "BiasedMF", "--set", "epochs=2", "--device", "cpu", "--valid", "0.1"]
     train = ["-m", "recsys_lib", "train", str(ratings), *options]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     files = ["--output", str(tmp_path / "two.pt"), "--checkpoint", str(tmp_path / "run.pt")]
     # Warnings of torchrun are its own affair.
     environment = clean_environment() | {"PYTHONWARNINGS": "default"}
