@@ -50,7 +50,7 @@ _TRAIN = """Examples:
   recsys-lib train plays.tsv.gz --user listener --item song --rating none --duplicates first \\
       --model ItemKNN --output model.pt
   recsys-lib train --list-models                what every parameter means
-  torchrun --nproc-per-node 2 -m recsys_lib train ratings.csv --model NeuMF --output model.pt \
+  torchrun --nproc-per-node 2 -m recsys_lib train ratings.csv --model NeuMF --output model.pt \\
       --checkpoint run.pt --resume              in two processes, and on from where it was cut off
 
 """
