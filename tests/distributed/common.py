@@ -77,7 +77,7 @@ DRAWN: dict[str, Make] = {
 
 def chosen(n: int) -> list[str]:
     """Return which models so many processes are tested with: 4 of them on 2 cores take their time."""
-    few = ("BiasedMF", "U-AutoRec", "Bottleneck-batch", "MF-rows-batch", "in-batch", "RecVAE-batch", "NeuMF")
+    few = ("BiasedMF", "U-AutoRec", "Bottleneck-batch", "MF-rows-batch", "in-batch", "MultVAE", "BPR")
     return [*EXACT, *DRAWN] if n == 2 else list(few)
 
 
