@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,15 @@ def test_both_sides_of_als_minimise_the_same_sum() -> None:
         p, q = random.normal(size=(7, 2)), random.normal(size=(5, 2))
         differences.append(our_sum(shrunk * p, shrunk * q) - a / (1 + a) ** 2 * their_sum(p, q))
     assert np.allclose(differences, differences[0])
+
+
+def test_the_peak_of_memory_is_that_of_the_process_alone() -> None:
+    """Not that of the process that started it, and with what is free again."""
+    room = np.ones(2**25)  # 256 MiB
+    code = "import numpy as np; np.ones(2**23); from common import peak_memory; print(peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SIDES, capture_output=True, text=True, check=True)
+    assert 64 < float(done.stdout) < 250
+    assert common.peak_memory() > room.nbytes / 2**20
 
 
 def _roots(file: Path) -> set[str]:
