@@ -31,13 +31,21 @@ def _als(size: str, split: Callable[[], Split]) -> Case:
         settings={
             "model": "IALS",
             "ours": {
-                **{"factors": 64, "epochs": _EPOCHS, "unobserved_weight": 1 / (_WEIGHT - 1)},
-                **{"l2": _PENALTY / _WEIGHT, "l2_exponent": 0.0, "solver": "cg", "cg_steps": 3},
+                "factors": 64,
+                "epochs": _EPOCHS,
+                "unobserved_weight": 1 / (_WEIGHT - 1),
+                "l2": _PENALTY / _WEIGHT,
+                "l2_exponent": 0.0,
+                "solver": "cg",
+                "cg_steps": 3,
             },
             "theirs": {
                 "model": "ALS",
                 "settings": {
-                    **{"factors": 64, "iterations": _EPOCHS, "alpha": _WEIGHT, "regularization": _PENALTY}
+                    "factors": 64,
+                    "iterations": _EPOCHS,
+                    "alpha": _WEIGHT,
+                    "regularization": _PENALTY,
                 },
             },
             "timed": "fit",

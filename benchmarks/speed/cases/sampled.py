@@ -89,29 +89,17 @@ _BPR_1M = _fit(
 )
 
 # Both see the same 5 x 80,000 samples in an epoch, so the ratio of the times is that of samples per second.
-# Our batches count positives: 51 of them are 255 samples.
+_SAME = {"factors": 8, "layers": 4, "negatives": 4, "learning_rate": 1e-3, "epochs": 5}
+
 _SAMPLES = Case(
     name="neumf-samples",
     title="samples of NeuMF per second, in batches of 256 with 4 negatives for each positive",
     data=data.ml_100k,
     settings={
         "model": "NeuMF",
-        "ours": {
-            "factors": 8,
-            "layers": 4,
-            "negatives": 4,
-            "batch_size": 51,
-            "learning_rate": 1e-3,
-            "epochs": 5,
-        },
-        "theirs": {
-            "factors": 8,
-            "layers": 4,
-            "negatives": 4,
-            "batch_size": 256,
-            "learning_rate": 1e-3,
-            "epochs": 5,
-        },
+        # Our batches count positives: 51 of them are 255 samples.
+        "ours": _SAME | {"batch_size": 51},
+        "theirs": _SAME | {"batch_size": 256},
         "timed": "epoch",
     },
     ours="model_ours",
