@@ -37,7 +37,8 @@ lab: env ## open the notebooks in Jupyter, to run and change them
 	@$(PY) -m jupyterlab book/chapters
 
 test: env lint ## lint, types, unit tests, doctests, notebooks, and the rendered pages if there are any
-	$(PY) -m pytest -rs
+	@# one thread each: two processes with all threads wait for each other most of the time
+	OMP_NUM_THREADS=1 $(PY) -m pytest -rs -n '$(JOBS)' --dist loadfile
 	@[ -e _run/_build/html/index.html ] || \
 	  echo 'note: the checks on rendered pages were skipped; run `make book` first to have them too'
 

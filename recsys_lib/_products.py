@@ -10,6 +10,11 @@ from torch.nn.functional import embedding_bag
 
 from recsys_lib.histories import Histories
 
+# A table of more bytes than that is in no cache of a CPU, and goes through it in strips of so many columns,
+# if its rows are read so many times each. Measured with 200 to 3,706 columns, one thread and two: with fewer
+# reads or a smaller table to cut it costs more than it saves; EASE scores MovieLens-1M in a quarter of the time.
+_LARGE, _STRIP, _READS = 2**25, 128, 6
+
 
 def pattern_of(offsets: Tensor, items: Tensor, n_items: int) -> Tensor:
     """Return the sparse matrix (n, n_items) with places for the items of each list, and zeros in them."""
@@ -32,6 +37,15 @@ def dots(histories: Histories, x: Tensor, vectors: Tensor) -> Tensor:
 
 def sums(table: Tensor, histories: Histories, weights: Tensor | None = None) -> Tensor:
     """Sum the rows of a table, (m, d), that belong to the items of each list, weighted -> (b, d)."""
-    return embedding_bag(
-        histories.indices, table, histories.indptr[:-1], mode="sum", per_sample_weights=weights
-    )
+    places, starts = histories.indices, histories.indptr[:-1]
+
+    def bags(part: Tensor) -> Tensor:
+        return embedding_bag(places, part, starts, mode="sum", per_sample_weights=weights)
+
+    is_large = table.device.type == "cpu" and table.nbytes > _LARGE and table.shape[1] > _STRIP
+    if not is_large or len(places) < _READS * len(table):
+        return bags(table)
+    result = table.new_empty(len(starts), table.shape[1])
+    for into, strip in zip(result.split(_STRIP, 1), table.split(_STRIP, 1), strict=True):
+        into.copy_(bags(strip.contiguous()))
+    return result

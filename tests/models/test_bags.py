@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from recsys_lib import _products
 from recsys_lib.histories import Histories
 from recsys_lib.models._bags import sum_rows
 
@@ -45,6 +48,28 @@ def test_value_and_gradient_are_those_of_the_dense_product(
     (wanted,) = torch.autograd.grad(expected, table, slopes)
     (slope,) = torch.autograd.grad(found, table, slopes)
     torch.testing.assert_close(slope, wanted)
+
+
+@weighted
+def test_a_large_table_in_strips_gives_the_same_to_the_last_bit(
+    with_weights: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    histories = Histories.from_lists([list(range(40)), [], [3], [5, 39]] * 20, 40)
+    weights = torch.rand(len(histories.indices), generator=generator) if with_weights else None
+    table = torch.randn(40, 300, generator=generator)
+    whole = sum_rows(table, histories, weights)
+    widths: list[int] = []
+    inner = _products.embedding_bag
+
+    def counted(places: Tensor, part: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        widths.append(part.shape[1])
+        return inner(places, part, *args, **kwargs)
+
+    monkeypatch.setattr(_products, "_LARGE", table.nbytes - 1)
+    monkeypatch.setattr(_products, "embedding_bag", counted)
+    assert sum_rows(table, histories, weights).equal(whole)
+    assert widths == [128, 128, 44]
 
 
 @weighted

@@ -147,13 +147,31 @@ def test_items_without_common_users_are_no_neighbours():
     assert model.similar_items(["tea"])["similar"].tolist() == ["jam"]
 
 
-def test_co_counts_are_exact_and_weighted():
+@pytest.mark.parametrize("additions", [0, math.inf], ids=["sparse product", "strips"])
+def test_co_counts_are_exact_and_weighted(additions: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_cooccurrence, "_ADDITIONS", additions)
     seen = Histories.from_lists([[0, 2], [0, 1, 2], [2], []], n_items=4)
     ((start, counts),) = co_counts(seen)
     assert start == 0
     assert counts.tolist() == [[2, 1, 2, 0], [1, 1, 1, 0], [2, 1, 3, 0], [0, 0, 0, 0]]
     ((_, counts),) = co_counts(seen, torch.tensor([1.0, 10.0, 100.0, 5.0]))
     assert counts.tolist() == [[11, 10, 11, 0], [10, 10, 10, 0], [11, 10, 111, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_both_ways_of_counting_agree_to_the_last_bit(weighted: bool, monkeypatch: pytest.MonkeyPatch):
+    seen = random_data().histories()
+    weights = torch.rand(len(seen), generator=torch.Generator().manual_seed(0)) if weighted else None
+    found = []
+    for additions, strip in ((0, 256), (math.inf, 7)):
+        monkeypatch.setattr(_cooccurrence, "_ADDITIONS", additions)
+        monkeypatch.setattr(_cooccurrence, "_STRIP", strip)
+        blocks = list(co_counts(seen, weights))
+        starts, sizes = [start for start, _ in blocks], [len(block) for _, block in blocks]
+        assert starts == [sum(sizes[:i]) for i in range(len(sizes))]
+        found.append(torch.cat([block for _, block in blocks]))
+    assert len(found[1]) == seen.n_items > 7
+    assert found[0].equal(found[1])
 
 
 def test_the_lists_are_in_index_order():
