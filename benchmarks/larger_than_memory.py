@@ -24,20 +24,21 @@ def make(path: Path, n: int) -> None:
 
     users, items = max(2, n // 40), max(3, n // 400)
     with duckdb.connect() as con:
+        pairs = f"SELECT k * 1000003 % ({users} * {items}) AS p FROM range({n}) t(k)"
         con.execute(
             f"COPY (SELECT p // {items} * 7 AS user, p % {items} AS item, (hash(p) % 10) / 2 AS rating, "
-            f"(hash(p) % 1000000000)::BIGINT AS timestamp FROM (SELECT k * 1000003 % ({users} * {items}) AS p "
-            f"FROM range({n}) t(k))) TO '{path}' (FORMAT parquet)"
+            f"(hash(p) % 1000000000)::BIGINT AS timestamp FROM ({pairs})) TO '{path}' (FORMAT parquet)"
         )
 
 
 def step(name: str, folder: Path, memory: int) -> None:
     """Do one step in this process, and print what it took."""
     log, made = folder / "log.parquet", folder / "made"
-    model = {"bpr": models.BPR(epochs=1, batch_size=2**16, factors=16, device="cpu", progress=False)}
-    model["autoencoder"] = models.MultDAE(  # type: ignore[assignment]
-        layers=[64], epochs=1, batch_size=512, decode="batch", device="cpu", progress=False
-    )
+    options = {"epochs": 1, "device": "cpu", "progress": False}
+    families = {
+        "bpr": lambda: models.BPR(batch_size=2**16, factors=16, **options),
+        "autoencoder": lambda: models.MultDAE(layers=[64], batch_size=512, decode="batch", **options),
+    }
     started = time.perf_counter()
     if name == "convert":
         datasets.convert(log, made, memory=memory)
@@ -47,7 +48,7 @@ def step(name: str, folder: Path, memory: int) -> None:
         Interactions.open(made)
     else:
         how, _, where = name.partition(" ")
-        model[how].fit(Interactions.open(made) if where == "mapped" else Interactions.from_parquet(log))
+        families[how]().fit(Interactions.open(made) if where == "mapped" else Interactions.from_parquet(log))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name:24} {time.perf_counter() - started:8.1f} s {peak:8.0f} MB", flush=True)
 

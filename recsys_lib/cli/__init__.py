@@ -31,9 +31,10 @@ _EXAMPLES = """From a file to recommendations:
 Exit status: 0 done, 1 the data or a file is not as it should be, 2 the command line is not."""
 
 _FILES = """Files: CSV in UTF-8, separated by commas, tabs, semicolons or bars; the same gzipped; or Parquet,
-which needs duckdb; a folder of Parquet files, or one that `recsys-lib convert` made. Columns are found by their usual names (user_id, movieId, stars, ...) or named with
---user, --item, ... Ids are whole numbers if all of a column are, and otherwise text: "00123" keeps its
-zeros. --ids str makes them text always. Times are numbers, or dates such as 2024-05-31T18:00.
+which needs duckdb: a file, a folder of them, or the folder that `recsys-lib convert` makes of more than fits
+into memory. Columns are found by their usual names (user_id, movieId, stars, ...) or named with --user,
+--item, ... Ids are whole numbers if all of a column are, and otherwise text: "00123" keeps its zeros.
+--ids str makes them text always. Times are numbers, or dates such as 2024-05-31T18:00.
 Data sets: `recsys-lib data` lists them. A file of the same name as one is ./NAME.
 """
 

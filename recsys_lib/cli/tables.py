@@ -57,7 +57,7 @@ def read_source(source: str, options: TableOptions, folder: str | None = None) -
         return datasets.load(source, folder=folder)
     if is_folder_of_ours(source):
         if options != TableOptions():
-            raise DataError(f"{source} is converted already: say how to read the data to `recsys-lib convert`.")
+            raise DataError(f"{source} is converted already: say how to read it to `recsys-lib convert`.")
         return Interactions.open(source)
     path = _existing(source, folder_too=True)
     if path.is_dir() or _is_parquet(path):
