@@ -21,7 +21,7 @@ from recsys_lib.errors import DataError, FileFormatError
 from recsys_lib.ids import IdMap
 
 FORMAT, VERSION, HEADER = "recsys_lib interactions", 1, "header.json"
-COLUMNS = {"users": "<i4", "items": "<i4", "ratings": "<f4", "timestamps": ("<i8", "<f8")}
+COLUMNS = {"users": ["<i4"], "items": ["<i4"], "ratings": ["<f4"], "timestamps": ["<i8", "<f8"]}
 _AT_ONCE = 1 << 22  # rows, or bytes, that are read together
 
 
@@ -175,14 +175,13 @@ def _read_header(folder: Path) -> dict[str, Any]:
 
 
 def _read_npy(
-    folder: Path, name: str, dtypes: str | tuple[str, ...], n_rows: int | None, mode: Any = None
+    folder: Path, name: str, dtypes: list[str], n_rows: int | None, mode: Any = None
 ) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(folder / name, mmap_mode=mode, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise FileFormatError(f"{folder / name} is damaged ({type(error).__name__}: {error}).") from error
-    allowed = (dtypes,) if isinstance(dtypes, str) else dtypes
-    if array.ndim != 1 or array.dtype.str not in allowed or n_rows not in (None, len(array)):
+    if array.ndim != 1 or array.dtype.str not in dtypes or n_rows not in (None, len(array)):
         raise FileFormatError(f"{folder / name} is damaged: it holds {array.dtype} of shape {array.shape}.")
     return array
 
@@ -191,7 +190,7 @@ def _read_ids(folder: Path, what: str, files: dict[str, dict[str, Any]]) -> IdMa
     name = f"{what}_ids.npy"
     try:
         if name in files:
-            values = _read_npy(folder, name, ("<i8", "<f8"), None)
+            values = _read_npy(folder, name, ["<i8", "<f8"], None)
             _compare(folder, name, _checksum(values), files)
             return IdMap(values, what)
         name = f"{what}_ids.json"
