@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def convert(
     check_choice("duplicates", duplicates, POLICIES)
     check_choice("unknown", unknown, ("error", "drop"))
     check_integer("memory", memory, 64)
+    if like is not None and not isinstance(like, Interactions):
+        raise TypeError(f"like must be Interactions, got {type(like).__name__}.")
     limits = {}
     for name, sign, value in (("since", ">=", since), ("before", "<", before)):
         if value is not None:
@@ -109,7 +112,7 @@ def convert(
                 checksums[name] = checksum
             n_rows, columns = sorting.write(made)
         if spill.exists():
-            spill.rmdir()  # DuckDB has emptied it
+            shutil.rmtree(spill)  # DuckDB has emptied it
         write_header(made, n_rows, checksums | columns)
     return Interactions.open(folder)
 
