@@ -178,6 +178,12 @@ def align_features(features: Any, ids: IdMap) -> pd.DataFrame:
     return features.reset_index(drop=True).reindex(rows).reset_index(drop=True)
 
 
+def check_features(name: str, features: pd.DataFrame | None, ids: IdMap) -> None:
+    """Refuse descriptions that are not one for each id."""
+    if features is not None and len(features) != len(ids):
+        raise DataError(f"{name} must have one row per {ids.what}: {len(ids)}, got {len(features)}.")
+
+
 def take_features(features: pd.DataFrame | None, rows: npt.NDArray[Any]) -> pd.DataFrame | None:
     """Keep the descriptions of some users or items, numbered anew."""
     return None if features is None else features.iloc[rows].reset_index(drop=True)

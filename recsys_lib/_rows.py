@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,33 @@ def first_repeat(pairs: IndexArray) -> tuple[int, int, int] | None:
         return None
     row = int(np.flatnonzero(repeated)[0])
     return int(repeated.sum()), row, int(np.flatnonzero(pairs == pairs[row])[0])
+
+
+def without_repeats(
+    pairs: IndexArray,
+    ratings: FloatArray | None,
+    timestamps: npt.NDArray[Any] | None,
+    policy: Duplicates,
+    ids_of: Callable[[int], tuple[Any, Any]],
+) -> tuple[IndexArray, FloatArray | None] | None:
+    """Return what :func:`merge` does, or None if all rows stay as they are; ``ids_of`` names a row.
+
+    Raises
+    ------
+    DataError
+        If pairs repeat, and the policy is ``"error"``.
+    """
+    repeat = first_repeat(pairs)
+    if repeat is None and (policy != "sum" or ratings is not None):
+        return None
+    if repeat is not None and policy == "error":
+        count, row, earlier = repeat
+        user, item = ids_of(row)
+        raise DataError(
+            f"{count} row(s) repeat a (user, item) pair: user {user!r} and item {item!r} are in rows "
+            f"{earlier} and {row}. Choose duplicates='first', 'last', 'sum', 'mean' or 'max'."
+        )
+    return merge(pairs, ratings, timestamps, policy)
 
 
 def check_rows(rows: Any, n_rows: int) -> npt.NDArray[Any]:
@@ -79,3 +107,23 @@ def k_core_mask(
             return left
         keep = left
     return keep
+
+
+def describe(per_user: IndexArray, per_item: IndexArray, ratings: FloatArray | None) -> pd.Series:
+    """Return the numbers of a table that one looks at first, from the counts of its users and items."""
+    n_rows = int(per_user.sum())
+    top = np.sort(per_item)[::-1][: max(1, len(per_item) // 100)].sum()
+    facts: dict[str, Any] = {
+        "users": len(per_user),
+        "items": len(per_item),
+        "interactions": n_rows,
+        "density": n_rows / (len(per_user) * len(per_item)),
+        "interactions per user (median)": float(np.median(per_user)),
+        "interactions per user (mean)": float(per_user.mean()),
+        "interactions per item (median)": float(np.median(per_item)),
+        "interactions per item (mean)": float(per_item.mean()),
+        "share of the top 1% of items": top / max(1, n_rows),
+    }
+    if ratings is not None and n_rows:
+        facts["mean rating"] = float(ratings.mean(dtype=np.float64))
+    return pd.Series(facts, dtype=object, name="interactions")

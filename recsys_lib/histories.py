@@ -22,7 +22,8 @@ class Histories:
     indptr : Tensor of int64, shape (n + 1,)
         Where each list starts and ends.
     indices : Tensor of int64, shape (n_entries,)
-        Item indices, each from 0 to ``n_items - 1``.
+        Item indices, each from 0 to ``n_items - 1``. Of int32 if they are a view of a file; whatever is
+        picked from them is of int64.
     n_items : int
         Size of the catalogue.
 
@@ -85,12 +86,17 @@ class Histories:
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Return all entries as (row, item) tensors of int64, shape (n_entries,) each."""
         rows = torch.arange(len(self), device=self.device)
-        return torch.repeat_interleave(rows, self.lengths(), output_size=len(self.indices)), self.indices
+        rows = torch.repeat_interleave(rows, self.lengths(), output_size=len(self.indices))
+        return rows, self.indices.long()
 
     def select(self, rows: Tensor) -> Histories:
         """Pick lists by row index, shape (m,), in that order; a row may be picked twice."""
         indptr, places = self.places(rows)
-        return Histories(indptr, self.indices[places], self.n_items)
+        return Histories(indptr, self.indices[places].long(), self.n_items)
+
+    def wide(self) -> Histories:
+        """Return the same lists as int64, which makes a copy of those that are on the disk."""
+        return Histories(self.indptr, self.indices.long(), self.n_items)
 
     def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Tell where the entries of some lists are: the new ``indptr``, and places in ``indices``.
@@ -142,10 +148,43 @@ class Histories:
         """
         if not len(self.indices):
             return torch.zeros_like(rows, dtype=torch.bool)
+        if self.indices.dtype == torch.int32:  # the keys would be twice as large as the file
+            rows, items = torch.broadcast_tensors(rows.long(), items.long())
+            after = self.indptr[rows] + self.count_up_to(rows, items)
+            return (after > self.indptr[rows]) & (self.indices[(after - 1).clamp(min=0)] == items)
         keys = self._keys()
         wanted = rows.long() * self.n_items + items.long()
         at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
         return (keys[at] == wanted) & (items >= 0) & (items < self.n_items)
+
+    def count_up_to(self, rows: Tensor, points: Tensor, *, free: bool = False) -> Tensor:
+        """Count the items in a row's list that are at most ``points``, for tensors of the same shape.
+
+        A binary search within each list: nothing is made of the others. With ``free`` an item counts as the
+        number of items below it that are not in the list, so that the count says how many items of the list
+        are passed on the way to the free item of rank ``points``.
+
+        Examples
+        --------
+        >>> lists, rows = Histories.from_lists([[1, 2, 5]], n_items=7), torch.tensor([0, 0, 0])
+        >>> lists.count_up_to(rows, torch.tensor([0, 2, 6])).tolist()
+        [0, 2, 3]
+        >>> ranks = torch.tensor([0, 1, 3])
+        >>> (ranks + lists.count_up_to(rows, ranks, free=True)).tolist()
+        [0, 3, 6]
+        """
+        starts = self.indptr[rows]
+        low, high = torch.zeros_like(points), self.indptr[rows + 1] - starts
+        longest = int(self.lengths().max()) if len(self) else 0
+        for _ in range(longest.bit_length()):
+            middle = (low + high) // 2
+            # Where the search has ended already, the place may be one too far.
+            values = self.indices[(starts + middle).clamp(max=len(self.indices) - 1)].long()
+            unfinished = low < high
+            passed = (values - middle if free else values) <= points
+            low = torch.where(unfinished & passed, middle + 1, low)
+            high = torch.where(unfinished & ~passed, middle, high)
+        return low
 
     def _keys(self) -> Tensor:
         """Return row * n_items + item of every entry, ascending; made once and kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -13,17 +14,21 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from recsys_lib._blocks import as_tensor, count_each, is_mapped, starts_of_rows
 from recsys_lib._columns import (
     ColumnChoice,
     align_features,
+    check_features,
     clean_ratings,
     clean_timestamps,
     find_columns,
     read_matrix,
     take_features,
 )
-from recsys_lib._rows import POLICIES, Duplicates, check_rows, first_repeat, k_core_mask, merge
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._folder import open_folder
+from recsys_lib._parquet import read_columns
+from recsys_lib._rows import POLICIES, Duplicates, check_rows, describe, k_core_mask, without_repeats
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap, IndexArray
@@ -33,9 +38,10 @@ from recsys_lib.ids import IdMap, IndexArray
 class Interactions:
     """Users, items and what happened between them. Rows are users, columns are items, everywhere.
 
-    Build one with :meth:`from_dataframe`, :meth:`from_arrays` or :meth:`from_csr`. Ids of any hashable
-    type are mapped once to the numbers 0 to n-1; results come back in the user's own ids. An instance
-    never changes: every method that filters returns a new one. The order of the rows is kept.
+    Build one with :meth:`from_dataframe`, :meth:`from_parquet`, :meth:`from_arrays` or :meth:`from_csr`, or
+    :meth:`open` a folder. Ids of any hashable type are mapped once to the numbers 0 to n-1; results come back
+    in the user's own ids. An instance never changes: every method that filters returns a new one. The order
+    of the rows is kept.
 
     Attributes
     ----------
@@ -75,12 +81,8 @@ class Interactions:
         for array in (self.users, self.items, self.ratings, self.timestamps):
             if array is not None:
                 array.flags.writeable = False
-        for name, features, ids in (
-            ("user_features", self.user_features, self.user_ids),
-            ("item_features", self.item_features, self.item_ids),
-        ):
-            if features is not None and len(features) != len(ids):
-                raise DataError(f"{name} must have one row per {ids.what}: {len(ids)}, got {len(features)}.")
+        check_features("user_features", self.user_features, self.user_ids)
+        check_features("item_features", self.item_features, self.item_ids)
 
     # ------------------------------------------------------------------ building
 
@@ -132,6 +134,24 @@ class Interactions:
             like=like,
             unknown=unknown,
         )
+
+    @classmethod
+    def from_parquet(cls, path: str | os.PathLike[str], **options: Any) -> Interactions:
+        """Build from a Parquet file, or all ``*.parquet`` in a folder, that fits into memory.
+
+        ``options`` are the parameters of :meth:`from_dataframe`. Needs DuckDB. For what does not fit there is
+        :func:`recsys_lib.datasets.convert`.
+        """
+        chosen = {role: options.pop(role, None) for role in ("user", "item", "rating", "timestamp")}
+        return cls.from_arrays(*read_columns(path, chosen).values(), **options)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, check: bool = False) -> Interactions:
+        """Map a folder that :func:`recsys_lib.datasets.convert` has made: nothing but the ids is read.
+
+        With ``check`` all files are read to compare their checksums; otherwise their sizes are compared.
+        """
+        return cls(**open_folder(folder, check=check_flag("check", check)))
 
     @classmethod
     def from_arrays(
@@ -198,20 +218,13 @@ class Interactions:
         return cls(users, items, ratings, None, *maps)
 
     def _without_duplicates(self, policy: Duplicates) -> Interactions:
+        def ids_of(row: int) -> tuple[Any, Any]:
+            user, item = self.user_ids.take(self.users[[row]]), self.item_ids.take(self.items[[row]])
+            return user.tolist()[0], item.tolist()[0]
+
         pairs = self.users.astype(np.int64) * self.n_items + self.items
-        repeat = first_repeat(pairs)
-        if repeat is None and (policy != "sum" or self.ratings is not None):
-            return self
-        if repeat is not None and policy == "error":
-            count, row, earlier = repeat
-            user = self.user_ids.take([self.users[row]]).tolist()[0]
-            item = self.item_ids.take([self.items[row]]).tolist()[0]
-            raise DataError(
-                f"{count} row(s) repeat a (user, item) pair: user {user!r} and item {item!r} are in rows "
-                f"{earlier} and {row}. Choose duplicates='first', 'last', 'sum', 'mean' or 'max'."
-            )
-        keep, ratings = merge(pairs, self.ratings, self.timestamps, policy)
-        return replace(self.select(keep), ratings=ratings)
+        kept = without_repeats(pairs, self.ratings, self.timestamps, policy, ids_of)
+        return self if kept is None else replace(self.select(kept[0]), ratings=kept[1])
 
     # ------------------------------------------------------------------ looking
 
@@ -223,10 +236,8 @@ class Interactions:
         if self.ratings is not None and len(self):
             ratings = f"ratings {self.ratings.min():g} to {self.ratings.max():g}"
         times = "no timestamps" if self.timestamps is None else "timestamps"
-        return (
-            f"Interactions({self.n_users} users x {self.n_items} items, {len(self)} interactions, "
-            f"{ratings}, {times})"
-        )
+        sizes = f"{self.n_users} users x {self.n_items} items, {len(self)} interactions"
+        return f"Interactions({sizes}, {ratings}, {times})"
 
     @property
     def n_users(self) -> int:
@@ -245,32 +256,22 @@ class Interactions:
 
     def user_counts(self) -> IndexArray:
         """Return the interactions of each user, shape (n_users,)."""
-        return np.bincount(self.users, minlength=self.n_users)
+        return count_each(self.users, self.n_users)
 
     def item_counts(self) -> IndexArray:
         """Return the interactions of each item, shape (n_items,): its popularity."""
-        return np.bincount(self.items, minlength=self.n_items)
+        return count_each(self.items, self.n_items)
 
     def describe(self) -> pd.Series:
         """Return the numbers that one looks at first: sizes, density, activity, popularity."""
-        per_user, per_item = self.user_counts(), self.item_counts()
-        top = np.sort(per_item)[::-1][: max(1, self.n_items // 100)].sum()
-        facts: dict[str, Any] = {
-            "users": self.n_users,
-            "items": self.n_items,
-            "interactions": len(self),
-            "density": self.density,
-            "interactions per user (median)": float(np.median(per_user)),
-            "interactions per user (mean)": float(per_user.mean()),
-            "interactions per item (median)": float(np.median(per_item)),
-            "interactions per item (mean)": float(per_item.mean()),
-            "share of the top 1% of items": top / max(1, len(self)),
-        }
-        if self.ratings is not None and len(self):
-            facts["mean rating"] = float(self.ratings.mean(dtype=np.float64))
-        return pd.Series(facts, dtype=object, name="interactions")
+        return describe(self.user_counts(), self.item_counts(), self.ratings)
 
     # ------------------------------------------------------------------ converting
+
+    @cached_property
+    def _mapped(self) -> Histories | None:
+        starts = starts_of_rows(self.users, self.items, self.n_users) if is_mapped(self.items) else None
+        return starts if starts is None else Histories(starts, as_tensor(self.items), self.n_items)
 
     @cached_property
     def _ones(self) -> sp.csr_matrix:
@@ -296,7 +297,9 @@ class Interactions:
         return self._csr(self.ratings)
 
     def histories(self, device: torch.device | str = "cpu") -> Histories:
-        """Return the items of each user as tensors, one sorted list per user index."""
+        """Return the items of each user as tensors, one sorted list per user index; of a folder, a view."""
+        if self._mapped is not None:
+            return self._mapped.to(device)
         ones = self._ones
         indptr = torch.from_numpy(ones.indptr.astype(np.int64))
         return Histories(indptr, torch.from_numpy(ones.indices.astype(np.int64)), self.n_items).to(device)
@@ -307,13 +310,13 @@ class Interactions:
         ``users`` and ``items`` are int64, ``ratings`` float32; ratings and ``timestamps`` that are missing
         are left out.
         """
-        columns: dict[str, npt.NDArray[Any] | None] = {
-            "users": self.users.astype(np.int64),
-            "items": self.items.astype(np.int64),
-            "ratings": None if self.ratings is None else self.ratings.copy(),
-            "timestamps": None if self.timestamps is None else self.timestamps.copy(),
-        }
-        return {k: torch.from_numpy(v).to(device) for k, v in columns.items() if v is not None}
+        columns = self._tensors(share=False).items()
+        return {k: (v.long() if v.dtype == torch.int32 else v).to(device) for k, v in columns}
+
+    def _tensors(self, share: bool = True) -> dict[str, torch.Tensor]:
+        """Return the columns as they are, with indices of int32; ``share`` copies nothing that is mapped."""
+        names = ("users", "items", "ratings", "timestamps")
+        return {k: as_tensor(v, share) for k in names if (v := getattr(self, k)) is not None}
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return columns ``user``, ``item`` (and ``rating``, ``timestamp``) in the user's own ids."""
@@ -332,7 +335,6 @@ class Interactions:
     def select(self, rows: npt.NDArray[Any]) -> Interactions:
         """Keep some rows, given by a boolean mask or by distinct positions; the id space stays the same."""
         chosen = check_rows(rows, len(self))
-
         return replace(
             self,
             users=self.users[chosen],
@@ -345,15 +347,14 @@ class Interactions:
         """Drop users and items without interactions from the id space and number the rest anew."""
         used_users, users = np.unique(self.users, return_inverse=True)
         used_items, items = np.unique(self.items, return_inverse=True)
-        return Interactions(
-            users.astype(np.int32),
-            items.astype(np.int32),
-            self.ratings,
-            self.timestamps,
-            IdMap(self.user_ids.take(used_users), "user"),
-            IdMap(self.item_ids.take(used_items), "item"),
-            take_features(self.user_features, used_users),
-            take_features(self.item_features, used_items),
+        return replace(
+            self,
+            users=users.astype(np.int32),
+            items=items.astype(np.int32),
+            user_ids=IdMap(self.user_ids.take(used_users), "user"),
+            item_ids=IdMap(self.item_ids.take(used_items), "item"),
+            user_features=take_features(self.user_features, used_users),
+            item_features=take_features(self.item_features, used_items),
         )
 
     def _kept(self, keep: npt.NDArray[np.bool_], how: str) -> Interactions:

@@ -72,24 +72,32 @@ class NegativeSampler:
         # In whole numbers there is no rounding, and a point next to a gap never falls into it.
         self._ends = torch.cumsum(self._weights, 0)
         self._total = int(self._ends[-1]) if len(self._ends) else 0
+        self._drawn = (
+            torch.zeros(len(seen), seen.n_items, dtype=torch.bool, device=seen.device) if record else None
+        )
+        self._seen = seen if self.alpha == 0 and seen.indices.dtype == torch.int32 else None
+        if self._seen is not None:  # what is made below would be many times as large as the file
+            self._free = self._total - seen.lengths()
+            self._refuse_full(seen)
+            return
         rows, items = seen.pairs()
         gaps = torch.zeros(len(items) + 1, dtype=torch.int64, device=seen.device)
         torch.cumsum(self._weights[items], 0, out=gaps[1:])
         self._gaps, self._first_gap = gaps, gaps[seen.indptr[:-1]]
         self._free = self._total - (gaps[seen.indptr[1:]] - self._first_gap)
+        self._refuse_full(seen)
+        # Where each gap lies on the user's line without gaps. Adding row * total keeps the users apart and
+        # the whole ascending, so that one search serves all of them.
+        inside = gaps[:-1] - self._first_gap[rows]
+        self._keys = rows * self._total + (self._ends - self._weights)[items] - inside
+
+    def _refuse_full(self, seen: Histories) -> None:
         if len(seen) and int(self._free.min()) < 1:
             full = (self._free < 1).nonzero().flatten().tolist()
             raise DataError(
                 f"cannot draw negatives: user index {full[0]}{_and_more(full)} met all {seen.n_items:,} "
                 "items of the catalogue. Leave such users out of the training data."
             )
-        # Where each gap lies on the user's line without gaps. Adding row * total keeps the users apart and
-        # the whole ascending, so that one search serves all of them.
-        inside = gaps[:-1] - self._first_gap[rows]
-        self._keys = rows * self._total + (self._ends - self._weights)[items] - inside
-        self._drawn = (
-            torch.zeros(len(seen), seen.n_items, dtype=torch.bool, device=seen.device) if record else None
-        )
 
     def draw(self, users: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw ``n`` items for every entry of ``users``, independently, so an item may come twice.
@@ -111,8 +119,11 @@ class NegativeSampler:
         ascending, places = users.sort(stable=True)
         rows = ascending.unsqueeze(1)
         points = _below(self._free[rows].expand(-1, n), generator)
-        gap = torch.searchsorted(self._keys, points + rows * self._total, right=True)
-        points += self._gaps[gap] - self._first_gap[rows]
+        if self._seen is not None:
+            points += self._seen.count_up_to(rows.expand(-1, n), points, free=True)
+        else:
+            gap = torch.searchsorted(self._keys, points + rows * self._total, right=True)
+            points += self._gaps[gap] - self._first_gap[rows]
         # With equal weights of one unit a point is an item.
         items = points if self.alpha == 0 else torch.searchsorted(self._ends, points, right=True)
         if self._drawn is not None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from recsys_lib import _random, distributed
 from recsys_lib._files import atomic_write
 from recsys_lib._replica import Replica
+from recsys_lib._shuffling import shuffled as shuffled
 from recsys_lib._tensors import read_tensors
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import FileFormatError, RecsysError
@@ -321,12 +322,6 @@ def _epoch(
     row = {"epoch": epoch, "loss": mean, "valid": valid, "seconds": seconds}
     run.rows.append({key: value for key, value in row.items() if value is not None})
     return EpochEnd(epoch, mean, valid, seconds, run.net)
-
-
-def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the numbers 0 to n-1 in random order, in batches of index tensors on the generator's device."""
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    return iter(order.split(int(batch_size)))
 
 
 def _replica(net: nn.Module, loss: Loss, size: Size | None, device: torch.device) -> Replica | None:

@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 from recsys_lib import __version__
 from recsys_lib.errors import RecsysError
 
-_ABOUT = """Recommendations from a table of who met what. Four commands:
+_ABOUT = """Recommendations from a table of who met what. Five commands:
 
   data        list the data sets, fetch one, or look at a file of your own
+  convert     sort Parquet files that are larger than the memory into a folder
   train       learn a model from a file and save it
   evaluate    compare models on held-out data, next to a popularity baseline
   recommend   ask a saved model for the best items of a person"""
@@ -30,9 +31,10 @@ _EXAMPLES = """From a file to recommendations:
 Exit status: 0 done, 1 the data or a file is not as it should be, 2 the command line is not."""
 
 _FILES = """Files: CSV in UTF-8, separated by commas, tabs, semicolons or bars; the same gzipped; or Parquet,
-which needs pyarrow. Columns are found by their usual names (user_id, movieId, stars, ...) or named with
---user, --item, ... Ids are whole numbers if all of a column are, and otherwise text: "00123" keeps its
-zeros. --ids str makes them text always. Times are numbers, or dates such as 2024-05-31T18:00.
+which needs duckdb: a file, a folder of them, or the folder that `recsys-lib convert` makes of more than fits
+into memory. Columns are found by their usual names (user_id, movieId, stars, ...) or named with --user,
+--item, ... Ids are whole numbers if all of a column are, and otherwise text: "00123" keeps its zeros.
+--ids str makes them text always. Times are numbers, or dates such as 2024-05-31T18:00.
 Data sets: `recsys-lib data` lists them. A file of the same name as one is ./NAME.
 """
 
@@ -41,6 +43,16 @@ _DATA = """Examples:
   recsys-lib data ml-100k                       fetch one, and print its statistics
   recsys-lib data ml-100k --csv ratings.csv     and write it as CSV (user,item,rating,timestamp)
   recsys-lib data mine.csv --user kunde         see how a file of your own is read
+
+"""
+
+_CONVERT = """Examples:
+  recsys-lib convert log.parquet log/           12 to 20 bytes a row, sorted by user and item
+  recsys-lib convert plays/ listened/ --user listener --item song --duplicates sum --memory 512
+  recsys-lib train log/ --model BPR --output model.pt
+
+The result is read from the disk as it is needed: by BPR, LogisticMF, the autoencoders and others without a
+copy in memory. Needs duckdb (pip install duckdb), and as much room again on the disk while it works.
 
 """
 
@@ -82,7 +94,7 @@ Titles come from a data set or from a file with an item and a title column."""
 
 # How library errors name arguments, to be turned into options: user='...' is --user '...' here.
 _ARGUMENT = re.compile(
-    r"(?<![\w.(])(user|item|rating|timestamp|duplicates|device|candidates|metrics|min_rating|seed|test|valid|k)=(?=\S)"
+    r"(?<![\w.(])(user|item|rating|timestamp|duplicates|device|memory|candidates|metrics|min_rating|seed|test|valid|k)=(?=\S)"
 )
 
 
@@ -128,11 +140,7 @@ def _positive(text: str) -> int:
 
 def _add_table_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to read the data")
-    for role in ("user", "item", "rating", "timestamp"):
-        optional = "; `none` leaves it out" if role in ("rating", "timestamp") else ""
-        group.add_argument(
-            f"--{role}", dest=f"{role}_column", metavar="COL", help=f"name of the {role} column{optional}"
-        )
+    _add_columns(group)
     group.add_argument(
         "--columns",
         type=_split_list,
@@ -142,16 +150,28 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ids", choices=("auto", "str", "int"), default="auto", help="type of the ids (default: auto)"
     )
+    _add_duplicates(group)
+    group.add_argument(
+        "--min-rating", type=float, metavar="R", help="drop interactions that are rated below R"
+    )
+    _add_folder(group)
+
+
+def _add_columns(group: argparse._ActionsContainer) -> None:
+    for role in ("user", "item", "rating", "timestamp"):
+        optional = "; `none` leaves it out" if role in ("rating", "timestamp") else ""
+        group.add_argument(
+            f"--{role}", dest=f"{role}_column", metavar="COL", help=f"name of the {role} column{optional}"
+        )
+
+
+def _add_duplicates(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--duplicates",
         choices=("error", "first", "last", "sum", "mean", "max"),
         default="error",
         help="what to do if a user meets an item twice (default: error)",
     )
-    group.add_argument(
-        "--min-rating", type=float, metavar="R", help="drop interactions that are rated below R"
-    )
-    _add_folder(group)
 
 
 def _add_folder(parser: argparse._ActionsContainer) -> None:
@@ -190,6 +210,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--csv", metavar="FILE", help="write it as CSV (gzipped if the name ends in .gz)")
     _add_table_options(data)
+
+    convert = command("convert", "Sort Parquet files of any size into a folder to learn from.", _CONVERT)
+    convert.add_argument("data", metavar="PARQUET", help="a Parquet file, or a folder of them")
+    convert.add_argument("output", metavar="FOLDER", help="what to make; it must not be there yet")
+    convert.add_argument(
+        "--memory", type=_positive, default=1024, metavar="MB", help="megabytes to sort in (default: 1024)"
+    )
+    _add_columns(convert)
+    _add_duplicates(convert)
 
     train = command("train", "Learn a model from a file or a data set, and save it.", _TRAIN + _FILES)
     train.late_epilog = _models_with_parameters
@@ -284,6 +313,7 @@ def _run(args: argparse.Namespace) -> None:
 
     commands = {
         "data": run.data,
+        "convert": run.convert,
         "train": run.train,
         "evaluate": run.evaluate_models,
         "recommend": run.recommend,

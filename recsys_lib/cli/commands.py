@@ -24,7 +24,7 @@ import pandas as pd
 
 from recsys_lib import datasets, distributed, splits
 from recsys_lib._files import atomic_write
-from recsys_lib._validation import check_choice, check_number
+from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.cli.models import find_model, long_list, parse_settings
 from recsys_lib.cli.tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
 from recsys_lib.device import resolve_device
@@ -71,6 +71,18 @@ def data(args: argparse.Namespace) -> None:
             packing = "gzip" if output.suffix == ".gz" else None
             x.to_dataframe().to_csv(file, index=False, lineterminator="\n", compression=packing)
         print(f"\nwrote {output} ({_size(output)})")
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Sort Parquet files into a folder that the other commands read."""
+    options = _table_options(args)
+    with _usage():
+        check_integer("memory", args.memory, 64)
+    names = ("user", "item", "rating", "timestamp", "duplicates")
+    chosen = {name: getattr(options, name) for name in names}
+    source, folder = Path(args.data).expanduser(), Path(args.output).expanduser()
+    x = datasets.convert(source, folder, memory=args.memory, **chosen)
+    print(f"{args.output}: {x}")
 
 
 def train(args: argparse.Namespace) -> None:
@@ -226,16 +238,19 @@ def _contestants(args: argparse.Namespace) -> tuple[list[Recommender], bool]:
     return models, on_ratings
 
 
-def _read(args: argparse.Namespace) -> Interactions:
-    options = TableOptions(
+def _table_options(args: argparse.Namespace, **more: Any) -> TableOptions:
+    return TableOptions(
         user=args.user_column,
         item=args.item_column,
         rating=False if args.rating_column == "none" else args.rating_column,
         timestamp=False if args.timestamp_column == "none" else args.timestamp_column,
-        columns=args.columns,
         duplicates=args.duplicates,
-        ids=args.ids,
+        **more,
     )
+
+
+def _read(args: argparse.Namespace) -> Interactions:
+    options = _table_options(args, columns=args.columns, ids=args.ids)
     x = read_source(args.data, options, args.folder)
     return x if args.min_rating is None else x.filter(min_rating=args.min_rating)
 

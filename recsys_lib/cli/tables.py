@@ -15,6 +15,8 @@ import pandas as pd
 
 from recsys_lib import datasets
 from recsys_lib._columns import ColumnChoice, find_columns
+from recsys_lib._folder import is_folder_of_ours
+from recsys_lib._parquet import read_frame
 from recsys_lib._rows import Duplicates
 from recsys_lib.errors import DataError, FileFormatError
 from recsys_lib.ids import IdMap
@@ -53,9 +55,13 @@ def read_source(source: str, options: TableOptions, folder: str | None = None) -
         return datasets.synthetic(feedback="explicit")
     if source in dataset_names():
         return datasets.load(source, folder=folder)
-    path = _existing(source)
-    if _is_parquet(path):
-        frame = _read_parquet(path)
+    if is_folder_of_ours(source):
+        if options != TableOptions():
+            raise DataError(f"{source} is converted already: say how to read it to `recsys-lib convert`.")
+        return Interactions.open(source)
+    path = _existing(source, folder_too=True)
+    if path.is_dir() or _is_parquet(path):
+        frame = read_frame(path)
         columns = _roles(list(frame.columns), options)
         frame = frame[[name for name in columns.values() if name is not None]]
     else:
@@ -80,7 +86,7 @@ def read_titles(source: str, ids: IdMap, folder: str | None = None) -> dict[str,
         return dict(zip(map(str, loaded.item_ids.ids), loaded.item_features["title"], strict=True))
     path = _existing(source)
     if _is_parquet(path):
-        frame = _read_parquet(path)
+        frame = read_frame(path)
     else:
         separator, names = _dialect(path, None)
         frame = _parse(path, separator, names, dtype=str)
@@ -121,9 +127,9 @@ def typed_ids(texts: Sequence[str], ids: IdMap) -> list[Any]:
 # ---------------------------------------------------------------------- files
 
 
-def _existing(source: str) -> Path:
+def _existing(source: str, folder_too: bool = False) -> Path:
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() and not (folder_too and any(path.rglob("*.parquet"))):
         raise IsADirectoryError(f"{source!r} is a folder. Name a file in it.")
     if not path.exists():
         hint = "" if path.suffix else f", nor a data set: these are {', '.join(dataset_names())}"
@@ -134,15 +140,6 @@ def _existing(source: str) -> Path:
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except ImportError as error:
-        raise DataError(
-            f"{path}: reading Parquet needs pyarrow (pip install pyarrow), or a CSV file."
-        ) from error
 
 
 def _open(path: Path) -> IO[bytes] | gzip.GzipFile:

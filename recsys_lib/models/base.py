@@ -51,6 +51,8 @@ class Recommender(ABC):
 
     # True for models whose scores are ratings in the units of the data.
     predicts_ratings: ClassVar[bool] = False
+    # True for models that look at parts of the data at a time: what is mapped stays on the disk.
+    _streams: ClassVar[bool] = False
 
     user_ids: ClassVar[IdMap]
     item_ids: ClassVar[IdMap]
@@ -162,7 +164,7 @@ class Recommender(ABC):
     def _wear(self, user_ids: IdMap, item_ids: IdMap, seen: Histories) -> None:
         self.__dict__["user_ids"], self.__dict__["item_ids"] = user_ids, item_ids
         self.device_: torch.device = seen.device
-        self.seen_: Histories = seen
+        self.seen_: Histories = seen if self._streams else seen.wide()
         self.popularity_: Tensor = torch.bincount(seen.indices, minlength=seen.n_items).float()
 
     def _forget(self) -> None:
@@ -345,9 +347,7 @@ class Recommender(ABC):
 
     @torch.no_grad()
     def item_vectors(self) -> pd.DataFrame:
-        """Return the vectors whose cosines :meth:`similar_items` sorts, a row for each item id.
-
-        For a search index of your own, or for a picture.
+        """Return the vectors that :meth:`similar_items` compares, a row for each item id, for other uses.
 
         Raises
         ------

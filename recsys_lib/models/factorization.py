@@ -151,6 +151,7 @@ class BiasedMF(GradientRecommender):
     schedule: str = "linear"
 
     predicts_ratings: ClassVar[bool] = True
+    _streams = True
 
     def _check(self) -> None:
         super()._check()
@@ -165,7 +166,7 @@ class BiasedMF(GradientRecommender):
 
     @torch.no_grad()
     def _prepare(self, train: Interactions) -> dict[str, Tensor]:
-        data = train.to_torch(self.device_)
+        data = self._columns(train)
         net, ratings = self.net_, data["ratings"]
         net.mean.copy_(ratings.mean())
         net.lowest.copy_(ratings.min())
@@ -179,7 +180,7 @@ class BiasedMF(GradientRecommender):
         users, items, ratings = data["users"], data["items"], data["ratings"]
         for rows in shuffled(len(ratings), self.batch_size, generator):
             part = my_part(rows)
-            yield users[part], items[part], ratings[part]
+            yield users[part].long(), items[part].long(), ratings[part]
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, ratings = batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from abc import abstractmethod
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lib import distributed, training
+from recsys_lib._blocks import digest
 from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer
 from recsys_lib.errors import DataError
@@ -95,6 +95,10 @@ class GradientRecommender(Recommender):
     def _prepare(self, train: Interactions) -> Any:
         """Return what the batches need, on the device. Called once per fit; not kept afterwards."""
         return train.to_torch(self.device_)
+
+    def _columns(self, train: Interactions) -> dict[str, Tensor]:
+        """Return the columns on the device, with indices of int32: what is on the disk stays there."""
+        return {name: column.to(self.device_) for name, column in train._tensors().items()}
 
     # ------------------------------------------------------------------ fitting
 
@@ -201,9 +205,4 @@ class GradientRecommender(Recommender):
 
 def _fingerprint(x: Interactions | None) -> str | None:
     """Return a short hash of the rows: other data of the same size must not pass for the same."""
-    if x is None:
-        return None
-    digest = hashlib.sha256()
-    for column in (x.users, x.items, x.ratings, x.timestamps):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()[:16]
+    return None if x is None else digest((x.users, x.items, x.ratings, x.timestamps))

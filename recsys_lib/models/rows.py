@@ -90,6 +90,7 @@ class RowRecommender(GradientRecommender):
 
     # ------------------------------------------------------------------ fitting
 
+    _streams = True
     # A last batch with fewer people than that is left out.
     _fewest = 1
 

@@ -114,6 +114,8 @@ class SampledRecommender(GradientRecommender):
         if self.sampler == "in-batch" and self.record_negatives:
             raise ValueError("record_negatives=True: the in-batch sampler draws nothing to record.")
 
+    _streams = True
+
     # ------------------------------------------------------------------ what a model fills in
 
     @abstractmethod
@@ -179,7 +181,7 @@ class SampledRecommender(GradientRecommender):
             self._log_q = self._sampler.log_probability(everything)
         else:
             self._sampler = NegativeSampler(self.seen_, record=self.record_negatives)
-        return train.to_torch(self.device_)
+        return self._columns(train)
 
     def _batches(
         self, data: Mapping[str, Tensor], generator: torch.Generator
@@ -198,14 +200,14 @@ class SampledRecommender(GradientRecommender):
                 continue
             parts = [distributed.my_part(batch) for batch in rows.split(size)]
             mine, sizes = torch.cat(parts), [len(part) for part in parts]
-            users, items = data["users"][mine], data["items"][mine]
+            users, items = data["users"][mine].long(), data["items"][mine].long()
             others = self._sampler.draw(users, n, own)
             for batch in zip(users.split(sizes), items.split(sizes), others.split(sizes), strict=True):
                 yield self._with_the_hardest(*batch) if self.sampler == "hard" else batch
 
     def _with_each_other(self, data: Mapping[str, Tensor], batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        users = data["users"][distributed.my_part(batch)]
-        items = data["items"][distributed.my_part_first(batch)]
+        users = data["users"][distributed.my_part(batch)].long()
+        items = data["items"][distributed.my_part_first(batch)].long()
         return users, items, met_by(self.seen_, users, items)
 
     def _with_the_hardest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -153,14 +154,22 @@ def test_files_that_are_no_text(run: Run, tmp_path: Path) -> None:
 
 
 def test_parquet(run: Run, tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(pd, "read_parquet", lambda path: table.copy())
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect() as con:
+        con.register("frame", table)
+        con.execute("COPY (FROM frame) TO 't.parquet' (FORMAT parquet)")
     status, out, _ = run("data", "t.parquet")
     assert status == 0
     assert "5 users x 6 items" in out
-
-    def without_pyarrow(path: Path) -> pd.DataFrame:
-        raise ImportError("no engine")
-
-    monkeypatch.setattr(pd, "read_parquet", without_pyarrow)
-    assert "needs pyarrow" in error_of(run("data", "t.parquet"), 1)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "t.parquet").rename(tmp_path / "parts" / "a.parquet")
+    assert "5 users x 6 items" in run("data", "parts")[1]
+    status, out, err = run("convert", "parts", "log", "--rating", "none", "--memory", 64)
+    assert (status, err) == (0, "")
+    assert out.startswith("log: Interactions(5 users x 6 items")
+    assert "no ratings" in run("data", "log")[1]
+    assert "is converted already" in error_of(run("data", "log", "--rating", "none"), 1)
+    assert "is there already" in error_of(run("convert", "parts", "log"), 1)
+    assert "memory must be at least 64, got 3" in error_of(run("convert", "parts", "x", "--memory", 3), 2)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert "pip install duckdb" in error_of(run("data", "parts"), 1)
