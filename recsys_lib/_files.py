@@ -6,8 +6,9 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
+
+from recsys_lib._validation import check_path
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     mode : {"wb", "w"}
         Binary or text (UTF-8).
     """
-    target = Path(path)
+    target = check_path("path", path)
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)!r} is a folder. Name a file in it.")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,17 @@
-"""Reading files of tensors that may be damaged, or may not be ours."""
+"""Tensors that others hand in: as arguments, and in files that may be damaged or not ours."""
 
 from __future__ import annotations
 
 import os
 import pickle  # for the name of an error only
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from recsys_lib.errors import FileFormatError
+from recsys_lib._validation import check_path, shown
+from recsys_lib.errors import DataError, FileFormatError
 
 # All that the readers of zip archives and of weights raise when a file is not what it should be.
 _UNREADABLE = (
@@ -37,7 +38,7 @@ def read_tensors(path: str | os.PathLike[str], device: torch.device | str = "cpu
     FileFormatError
         If a checksum is wrong, or the file holds anything but plain values and tensors.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}.")
     foreign = f"{path} is damaged, or was not written by this library"
@@ -56,3 +57,40 @@ def read_tensors(path: str | os.PathLike[str], device: torch.device | str = "cpu
     if not isinstance(contents, dict):
         raise FileFormatError(f"{foreign} (it holds a {type(contents).__name__}).")
     return contents
+
+
+def check_tensor(name: str, value: Any, kind: str, *shape: int | str) -> Tensor:
+    """Return ``value``, or raise if it is no tensor of this kind and shape.
+
+    Parameters
+    ----------
+    name : str
+        What the argument is called.
+    value : Tensor
+    kind : {"float", "int", "bool", "number"}
+        What it holds; a number is either of the first two.
+    *shape : int or str
+        Sizes; a word stands for any size. Without any, the shape is free.
+    """
+    sizes = f", shape ({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})" if shape else ""
+    wanted = f"a tensor of {kind}{sizes}"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)} of type {type(value).__name__}.")
+    floating, truth = value.is_floating_point(), value.dtype == torch.bool
+    whole = not (floating or truth or value.is_complex())
+    if not {"float": floating, "int": whole, "bool": truth, "number": floating or whole}[kind]:
+        raise TypeError(f"{name} must be {wanted}, got one of {value.dtype}.")
+    fits = all(isinstance(want, str) or want == size for want, size in zip(shape, value.shape, strict=False))
+    if shape and (value.ndim != len(shape) or not fits):
+        raise DataError(f"{name} must be {wanted}, got shape {tuple(value.shape)}.")
+    return value
+
+
+def check_indices(name: str, value: Any, n: int, dimensions: int) -> Tensor:
+    """Return ``value``, or raise if it holds anything but whole numbers from 0 to n - 1."""
+    indices = check_tensor(name, value, "int", *("b", "c")[:dimensions])
+    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= n):
+        raise IndexError(
+            f"{name} must be from 0 to {n - 1}, got {int(indices.min())} to {int(indices.max())}."
+        )
+    return indices

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_integer
+
 
 @dataclass(frozen=True, eq=False)
 class Histories:
@@ -42,6 +45,10 @@ class Histories:
     @classmethod
     def from_pairs(cls, rows: Tensor, items: Tensor, n_rows: int, n_items: int) -> Histories:
         """Group (row, item) pairs into ``n_rows`` lists; repeated pairs count once."""
+        check_tensor("rows", rows, "int", "n_entries")
+        check_tensor("items", items, "int", len(rows))
+        check_integer("n_rows", n_rows, 0)
+        check_integer("n_items", n_items, 0)
         if len(items) and (int(items.min()) < 0 or int(items.max()) >= n_items):
             raise IndexError(
                 f"item indices must be from 0 to {n_items - 1}, got {int(items.min())} to {int(items.max())}."
@@ -62,7 +69,11 @@ class Histories:
     ) -> Histories:
         """Build from Python lists of item indices, one list per row."""
         lengths = torch.tensor([len(one) for one in lists], dtype=torch.int64)
-        flat = np.concatenate([np.asarray(one, dtype=np.int64) for one in lists] or [np.empty(0, np.int64)])
+        arrays = [np.asarray(one) for one in lists]
+        for array in arrays:
+            if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+                raise TypeError(f"lists must hold lists of whole numbers, got one of {array.dtype}.")
+        flat = np.concatenate([np.empty(0, np.int64), *(array.astype(np.int64) for array in arrays)])
         rows = torch.repeat_interleave(torch.arange(len(lists)), lengths)
         return cls.from_pairs(rows, torch.from_numpy(flat), len(lists), n_items).to(device)
 
@@ -76,7 +87,7 @@ class Histories:
 
     def to(self, device: torch.device | str) -> Histories:
         """Return the same lists on another device."""
-        return Histories(self.indptr.to(device), self.indices.to(device), self.n_items)
+        return Histories(self.indptr.to(device=device), self.indices.to(device=device), self.n_items)
 
     def lengths(self) -> Tensor:
         """Return how many items each list has, shape (n,) of int64."""

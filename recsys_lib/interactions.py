@@ -23,7 +23,8 @@ from recsys_lib._columns import (
     take_features,
 )
 from recsys_lib._rows import POLICIES, Duplicates, check_rows, first_repeat, k_core_mask, merge
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_integer, check_kind, check_number
+from recsys_lib.device import resolve_device
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap, IndexArray
@@ -155,6 +156,7 @@ class Interactions:
             user_ids, user_index = IdMap.from_column(users, "user")
             item_ids, item_index = IdMap.from_column(items, "item")
         else:
+            check_kind("like", like, Interactions)
             user_ids, item_ids = like.user_ids, like.item_ids
             look_up = "indices_or" if unknown == "drop" else "indices"
             user_index, item_index = getattr(user_ids, look_up)(users), getattr(item_ids, look_up)(items)
@@ -297,7 +299,7 @@ class Interactions:
 
     def histories(self, device: torch.device | str = "cpu") -> Histories:
         """Return the items of each user as tensors, one sorted list per user index."""
-        ones = self._ones
+        ones, device = self._ones, resolve_device(device)
         indptr = torch.from_numpy(ones.indptr.astype(np.int64))
         return Histories(indptr, torch.from_numpy(ones.indices.astype(np.int64)), self.n_items).to(device)
 
@@ -313,6 +315,7 @@ class Interactions:
             "ratings": None if self.ratings is None else self.ratings.copy(),
             "timestamps": None if self.timestamps is None else self.timestamps.copy(),
         }
+        device = resolve_device(device)
         return {k: torch.from_numpy(v).to(device) for k, v in columns.items() if v is not None}
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -332,7 +335,6 @@ class Interactions:
     def select(self, rows: npt.NDArray[Any]) -> Interactions:
         """Keep some rows, given by a boolean mask or by distinct positions; the id space stays the same."""
         chosen = check_rows(rows, len(self))
-
         return replace(
             self,
             users=self.users[chosen],

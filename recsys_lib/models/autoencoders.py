@@ -205,7 +205,7 @@ class BottleneckAutoencoder(HistoryRecommender):
 
 def check_layers(name: str, layers: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes of layers as a tuple of whole numbers, at least one of them."""
-    if isinstance(layers, str) or not isinstance(layers, Sequence):
+    if isinstance(layers, str | bytes) or not isinstance(layers, Sequence):
         raise TypeError(f"{name} must be a list of sizes, such as [600, 200], got {layers!r}.")
     if not layers:
         raise ValueError(f"{name} must name at least one size, such as [200], got none.")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recsys_lib import distributed, training
 from recsys_lib._list_metrics import float_type
-from recsys_lib._validation import check_flag, check_integer
+from recsys_lib._validation import check_flag, check_integer, check_path, shown
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
@@ -130,7 +130,11 @@ class GradientRecommender(Recommender):
         """
         if self.patience is not None and valid is None:
             raise ValueError(f"patience={self.patience} needs validation data: fit(train, valid=...).")
-        if resume and checkpoint is None:
+        if checkpoint is not None:
+            check_path("checkpoint", checkpoint)
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise TypeError(f"callbacks must be a list of functions, got {shown(callbacks)}.")
+        if check_flag("resume", resume) and checkpoint is None:
             raise ValueError(
                 "resume=True needs the checkpoint to go on from: fit(..., checkpoint='file.pt')."
             )

@@ -153,7 +153,7 @@ class ProfilePopularity(Recommender):
             ranked, scores = rank_catalogue(
                 lambda rows: self._scores_of_profiles(coded.select(rows)),
                 torch.arange(len(coded), device=self.device_),
-                k,
+                min(k, len(self.item_ids)),
                 items=None if items is None else self._item_indices(items),
             )
         return self._ranked_frame("user", np.arange(len(coded)), "item", ranked, scores)
