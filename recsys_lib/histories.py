@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_integer
+from recsys_lib.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,21 @@ class Histories:
         flat = np.concatenate([np.empty(0, np.int64), *(array.astype(np.int64) for array in arrays)])
         rows = torch.repeat_interleave(torch.arange(len(lists)), lengths)
         return cls.from_pairs(rows, torch.from_numpy(flat), len(lists), n_items).to(device)
+
+    @classmethod
+    def from_tensors(cls, indptr: Tensor, indices: Tensor, n_items: int) -> Histories:
+        """Take the tensors of lists that a file holds, or raise if they are no lists over the catalogue."""
+        check_tensor("indptr", indptr, "int", "n + 1")
+        check_tensor("indices", indices, "int", "n_entries")
+        lists = cls(indptr.long(), indices.long(), check_integer("n_items", n_items, 0))
+        whole = len(indptr) > 0 and not int(indptr[0]) and int(indptr[-1]) == len(indices)
+        if not whole or bool((lists.lengths() < 0).any()):
+            raise DataError("indptr does not say where the lists start and end.")
+        rows, items = lists.pairs()
+        outside = len(items) and (int(items.min()) < 0 or int(items.max()) >= n_items)
+        if outside or bool(((rows * n_items + items).diff() <= 0).any()):
+            raise DataError(f"indices must be from 0 to {n_items - 1}, and ascending in each list.")
+        return lists
 
     def __len__(self) -> int:
         return len(self.indptr) - 1

@@ -146,7 +146,11 @@ def recommend(args: argparse.Namespace) -> None:
     model: Recommender = load(args.file, device=args.device)
     options = {"k": args.k, "exclude_seen": not args.include_seen}
     if args.history is not None:
-        history = typed_ids(next(csv.reader([args.history], skipinitialspace=True)), model.item_ids)
+        try:
+            texts = next(csv.reader([args.history], skipinitialspace=True))
+        except csv.Error as error:
+            raise argparse.ArgumentError(None, f"--history {args.history!r}: {error}.") from error
+        history = typed_ids(texts, model.item_ids)
         frame = model.recommend_from_history(history, **options).drop(columns="user")
     else:
         users = None if args.all_users else typed_ids(args.user, model.user_ids)
@@ -358,7 +362,15 @@ def _table(frame: pd.DataFrame, number: str) -> str:
             shown[name] = ["" if math.isnan(value) else number.format(value) for value in shown[name]]
         elif pd.api.types.is_bool_dtype(shown[name].dtype):
             shown[name] = shown[name].map({True: "yes", False: "no"})
+        elif not pd.api.types.is_numeric_dtype(shown[name].dtype):
+            shown[name] = [_printable(value) for value in shown[name]]
     return shown.to_string(index=False)
+
+
+def _printable(value: Any) -> str:
+    """Write text with escapes for what a terminal would not print but do."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _json(value: Any) -> str:

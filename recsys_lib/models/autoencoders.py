@@ -79,7 +79,7 @@ class DynamicAutoencoder(HistoryRecommender):
         for name in ("noise", "dropout"):
             check_number(name, getattr(self, name), 0, 1, open_high=True)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return AutoencoderNet(
             n_items,
             self.layers,
@@ -189,7 +189,7 @@ class BottleneckAutoencoder(HistoryRecommender):
         check_number("output_bias", self.output_bias, -1000, 1000)
         check_integer("batch_size", self.batch_size, 2)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return BottleneckNet(
             n_items,
             (self.layers[0], self.layers[1]),

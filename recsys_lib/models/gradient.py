@@ -74,7 +74,7 @@ class GradientRecommender(Recommender):
     # ------------------------------------------------------------------ what a model fills in
 
     @abstractmethod
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> nn.Module:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> nn.Module:
         """Make the network on the CPU; all its randomness comes from the generator."""
 
     @abstractmethod
@@ -194,11 +194,18 @@ class GradientRecommender(Recommender):
         return dict(self.net_.state_dict())
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
-        self.net_ = self._new_net().to(self.device_)
+        # Built without memory first: the parameters in a file may ask for a network of any size.
+        with torch.device("meta"):
+            expected = self._build(len(self.user_ids), len(self.item_ids), None).state_dict()
         # PyTorch lets some buffers of batch normalisation be missing.
-        missing = self.net_.state_dict().keys() - state.keys()
+        missing = expected.keys() - state.keys()
         if missing:
             raise KeyError(f"the weights lack {', '.join(sorted(missing))}")
+        for name, weights in expected.items():
+            found = tuple(state[name].shape), state[name].dtype
+            if found != (tuple(weights.shape), weights.dtype):
+                raise DataError(f"{name} has shape {found[0]} of {found[1]}, not {tuple(weights.shape)}.")
+        self.net_ = self._new_net().to(self.device_)
         self.net_.load_state_dict(state)
         self.net_.eval()
 

@@ -182,7 +182,7 @@ class ProfilePopularity(Recommender):
     def _load_state(self, state: dict[str, Tensor]) -> None:
         words = bytes(state["vocabulary"].cpu().tolist())
         self.vocabulary_ = [(column, value) for column, value in json.loads(words)]
-        self.profiles_ = Histories(state["indptr"], state["codes"], len(self.vocabulary_))
+        self.profiles_ = Histories.from_tensors(state["indptr"], state["codes"], len(self.vocabulary_))
         if len(self.profiles_) != len(self.user_ids):
             raise DataError(f"there are profiles for {len(self.profiles_)} of {len(self.user_ids)} users.")
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from recsys_lib import Interactions, models, splits
+from recsys_lib.errors import RecsysError
 from recsys_lib.models import Recommender
 from recsys_lib.splits import Split
 
@@ -72,3 +73,12 @@ def refused(call: Callable[[], Any], words: str = "", error: Any = (ValueError, 
     assert re.search(words, message, re.S), message
     assert len(message) < 1_000
     return message
+
+
+def error_of(call: Callable[[], Any]) -> RecsysError | None:
+    """Return the error that the library raises on purpose, or None where the call ends well."""
+    try:
+        call()
+    except RecsysError as error:
+        return error
+    return None
