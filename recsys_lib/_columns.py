@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from recsys_lib._validation import as_column, shown
 from recsys_lib.errors import DataError
 from recsys_lib.ids import IdMap
 
@@ -44,6 +45,8 @@ def find_columns(df: pd.DataFrame, chosen: dict[str, ColumnChoice]) -> dict[str,
         if choice is False and optional:
             columns[role] = None
         elif choice is not None:
+            if not pd.api.types.is_hashable(choice):
+                raise TypeError(f"{role} must be the name of a column, got {shown(choice)}.")
             if choice not in df.columns:
                 raise DataError(f"{role}={choice!r} is not a column. The columns are {list(df.columns)}.")
             columns[role] = choice
@@ -75,11 +78,12 @@ def _guess(role: str, spelled: dict[str, list[str]], plain: dict[str, Any], opti
 
 def clean_ratings(values: Any, n_rows: int) -> npt.NDArray[np.float32]:
     """Return ratings as finite float32, shape (n_rows,), or raise naming the first bad row."""
+    series = as_column("ratings", values)
     try:
-        # Through pandas, so that nullable and Arrow columns turn their missing values into NaN.
-        series = pd.Series(values)
         if pd.api.types.is_datetime64_any_dtype(series.dtype):
             raise TypeError("they are dates")
+        if pd.api.types.is_timedelta64_dtype(series.dtype):
+            raise TypeError("they are spans of time")
         if pd.api.types.is_complex_dtype(series.dtype):
             raise TypeError("they are complex")
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -98,7 +102,8 @@ def clean_ratings(values: Any, n_rows: int) -> npt.NDArray[np.float32]:
 
 def clean_timestamps(values: Any, n_rows: int) -> npt.NDArray[Any]:
     """Return times as int64 or float64, shape (n_rows,); dates become nanoseconds since 1970 (UTC)."""
-    series = pd.Series(values).infer_objects()
+    series = as_column("timestamps", values).infer_objects()
+    _check_length("timestamps", series, n_rows)
     if series.isna().any():
         row = int(np.flatnonzero(series.isna())[0])
         raise DataError(
@@ -114,18 +119,20 @@ def clean_timestamps(values: Any, n_rows: int) -> npt.NDArray[Any]:
         if len(series) and series.max() > np.iinfo(np.int64).max:
             raise DataError(f"timestamps must fit 64 bits with a sign, got {series.max()}.")
         times = series.to_numpy(dtype=np.int64, copy=True)
-    elif pd.api.types.is_float_dtype(series.dtype) and np.isfinite(series.to_numpy(dtype=np.float64)).all():
+    elif pd.api.types.is_float_dtype(series.dtype):
         times = series.to_numpy(dtype=np.float64, copy=True)
+        if not np.isfinite(times).all():
+            row = int(np.flatnonzero(~np.isfinite(times))[0])
+            raise DataError(f"timestamps must be finite numbers or dates, got {times[row]} in row {row}.")
     else:
         raise DataError(
             f"timestamps must be finite numbers or dates, got {series.dtype} such as {series.iloc[0]!r}. "
             "Parse text with pandas.to_datetime first."
         )
-    _check_length("timestamps", times, n_rows)
     return times
 
 
-def _check_length(name: str, values: npt.NDArray[Any], n_rows: int) -> None:
+def _check_length(name: str, values: Any, n_rows: int) -> None:
     if values.shape != (n_rows,):
         raise DataError(f"{name} must have one value per interaction: {n_rows}, got shape {values.shape}.")
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from recsys_lib._validation import check_path
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
@@ -22,7 +24,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     mode : {"wb", "w"}
         Binary or text (UTF-8).
     """
-    target = Path(path)
+    target = check_path("path", path)
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)!r} is a folder. Name a file in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     FileExistsError
         If there is something of that name: it is never written over.
     """
-    target = Path(path)
+    target = check_path("path", path)
     if target.exists():
         raise FileExistsError(f"{os.fspath(path)!r} is there already. Remove it, or name another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_integer
 from recsys_lib.errors import DataError
 
@@ -65,7 +66,12 @@ def novelty(ranked: Tensor, item_probabilities: Tensor, k: int) -> Tensor:
     >>> novelty(torch.tensor([[0, 2], [1, -1]]), torch.tensor([1.0, 0.5, 0.25]), k=2)
     tensor([1., 1.], dtype=torch.float64)
     """
-    first = ranked[:, : check_integer("k", k, 1)]
+    first = check_tensor("ranked", ranked, "int", "n_users", "K")[:, : check_integer("k", k, 1)]
+    check_tensor("item_probabilities", item_probabilities, "float", "n_items")
+    if first.numel() and int(first.max()) >= len(item_probabilities):
+        raise DataError(
+            f"ranked names item {int(first.max())}, but there are {len(item_probabilities)} probabilities."
+        )
     if not bool(((item_probabilities > 0) & (item_probabilities <= 1)).all()):
         raise DataError(
             "item_probabilities must be above 0 and at most 1: an item of probability 0 would carry infinite "
@@ -107,7 +113,8 @@ def float_type(tensor: Tensor) -> torch.dtype:
 
 
 def _recommendation_counts(ranked: Tensor, n_items: int, k: int) -> Tensor:
-    first = ranked[:, : check_integer("k", k, 1)]
+    check_integer("n_items", n_items, 1)
+    first = check_tensor("ranked", ranked, "int", "n_users", "K")[:, : check_integer("k", k, 1)]
     counts = torch.bincount(first[first >= 0].long(), minlength=n_items)
     if len(counts) > n_items:
         raise DataError(f"ranked names item {len(counts) - 1}, but n_items is {n_items}.")

@@ -11,8 +11,8 @@ from torch.nn.functional import embedding_bag
 from recsys_lib.histories import Histories
 
 # A table of more bytes than that is in no cache of a CPU, and goes through it in strips of so many columns,
-# if its rows are read so many times each. Measured with 200 to 3,706 columns, one thread and two: with fewer
-# reads or a smaller table to cut it costs more than it saves; EASE scores MovieLens-1M in a quarter of the time.
+# if its rows are read so many times each. Measured with 200 to 3,706 columns, one thread and two: otherwise
+# cutting costs more than it saves. EASE scores MovieLens-1M in a quarter of the time.
 _LARGE, _STRIP, _READS = 2**25, 128, 6
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from recsys_lib._validation import shown
 from recsys_lib.distributed import world_size
 
 
@@ -34,10 +35,12 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"device={device!r} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+            f"device={shown(device)} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         ) from error
+    if resolved.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device={str(device)!r} is not supported. Use 'auto', 'cpu', 'cuda' or 'mps'.")
     if resolved.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (resolved.index or 0) >= count:

@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_integer
+from recsys_lib.errors import DataError
+
 
 @dataclass(frozen=True, eq=False)
 class Histories:
@@ -43,6 +47,10 @@ class Histories:
     @classmethod
     def from_pairs(cls, rows: Tensor, items: Tensor, n_rows: int, n_items: int) -> Histories:
         """Group (row, item) pairs into ``n_rows`` lists; repeated pairs count once."""
+        check_tensor("rows", rows, "int", "n_entries")
+        check_tensor("items", items, "int", len(rows))
+        check_integer("n_rows", n_rows, 0)
+        check_integer("n_items", n_items, 0)
         if len(items) and (int(items.min()) < 0 or int(items.max()) >= n_items):
             raise IndexError(
                 f"item indices must be from 0 to {n_items - 1}, got {int(items.min())} to {int(items.max())}."
@@ -63,9 +71,28 @@ class Histories:
     ) -> Histories:
         """Build from Python lists of item indices, one list per row."""
         lengths = torch.tensor([len(one) for one in lists], dtype=torch.int64)
-        flat = np.concatenate([np.asarray(one, dtype=np.int64) for one in lists] or [np.empty(0, np.int64)])
+        arrays = [np.asarray(one) for one in lists]
+        for array in arrays:
+            if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+                raise TypeError(f"lists must hold lists of whole numbers, got one of {array.dtype}.")
+        flat = np.concatenate([np.empty(0, np.int64), *(array.astype(np.int64) for array in arrays)])
         rows = torch.repeat_interleave(torch.arange(len(lists)), lengths)
         return cls.from_pairs(rows, torch.from_numpy(flat), len(lists), n_items).to(device)
+
+    @classmethod
+    def from_tensors(cls, indptr: Tensor, indices: Tensor, n_items: int) -> Histories:
+        """Take the tensors of lists that a file holds, or raise if they are no lists over the catalogue."""
+        check_tensor("indptr", indptr, "int", "n + 1")
+        check_tensor("indices", indices, "int", "n_entries")
+        lists = cls(indptr.long(), indices.long(), check_integer("n_items", n_items, 0))
+        whole = len(indptr) > 0 and not int(indptr[0]) and int(indptr[-1]) == len(indices)
+        if not whole or bool((lists.lengths() < 0).any()):
+            raise DataError("indptr does not say where the lists start and end.")
+        rows, items = lists.pairs()
+        outside = len(items) and (int(items.min()) < 0 or int(items.max()) >= n_items)
+        if outside or bool(((rows * n_items + items).diff() <= 0).any()):
+            raise DataError(f"indices must be from 0 to {n_items - 1}, and ascending in each list.")
+        return lists
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -77,7 +104,7 @@ class Histories:
 
     def to(self, device: torch.device | str) -> Histories:
         """Return the same lists on another device."""
-        return Histories(self.indptr.to(device), self.indices.to(device), self.n_items)
+        return Histories(self.indptr.to(device=device), self.indices.to(device=device), self.n_items)
 
     def lengths(self) -> Tensor:
         """Return how many items each list has, shape (n,) of int64."""

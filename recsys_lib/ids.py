@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recsys_lib._validation import as_column
 from recsys_lib.errors import DataError, UnknownIdError
 
 IndexArray = npt.NDArray[np.int64]
@@ -56,11 +57,17 @@ class IdMap:
         Ids are numbered in sorted order where they can be sorted, so that the same data in another row
         order gives the same numbers; otherwise in order of appearance.
         """
+        if isinstance(column, set | frozenset):
+            column = as_column(f"{what} ids", column)
         index = clean_ids(column, what)
-        try:
-            codes, unique = pd.factorize(index, sort=True)
-        except TypeError:  # ids that have no order, such as tuples of mixed kinds
-            codes, unique = pd.factorize(index)
+        if _kind(index) == "string" and _holds_zero_characters(index):
+            # The hash table of pandas ends a text there, and two ids would become one.
+            unique, codes = np.unique(index.to_numpy(), return_inverse=True)
+        else:
+            try:
+                codes, unique = pd.factorize(index, sort=True)
+            except TypeError:  # ids that have no order, such as tuples of mixed kinds
+                codes, unique = pd.factorize(index)
         mapped = cls.__new__(cls)
         mapped.what = what
         mapped._index = _plain_index(unique)
@@ -132,7 +139,10 @@ class IdMap:
             If an index is not from 0 to n-1. A negative one does not count from the end: it usually stands
             for "no item", and must not silently become the last one.
         """
-        positions = np.asarray(indices, dtype=np.int64)
+        positions = np.asarray(indices)
+        if positions.size and positions.dtype.kind not in "iu":
+            raise TypeError(f"{self.what} indices must be whole numbers, got {positions.dtype}.")
+        positions = positions.astype(np.int64, copy=False)
         if positions.size and positions.min() < 0:
             raise IndexError(f"{self.what} indices must be at least 0, got {positions.min()}.")
         values: npt.NDArray[Any] = self._index.to_numpy()[positions]
@@ -157,8 +167,11 @@ class IdMap:
     @classmethod
     def from_json(cls, text: str, what: str = "id") -> IdMap:
         """Read what :meth:`to_json` wrote."""
-        stored = json.loads(text)
-        values = [tuple(v) for v in stored["ids"]] if stored["kind"] == "tuple" else stored["ids"]
+        try:
+            stored = json.loads(text)
+            values = [tuple(v) for v in stored["ids"]] if stored["kind"] == "tuple" else stored["ids"]
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            raise DataError(f"{what} ids cannot be read from this JSON: {error}.") from error
         return cls(values, what)
 
 
@@ -167,25 +180,32 @@ def clean_ids(values: Any, what: str, *, allow_empty: bool = False) -> pd.Index:
     dimensions = getattr(values, "ndim", 1)
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or dimensions == 0:
         raise TypeError(f"pass {what} ids as a list, got the single value {values!r}: use [{values!r}].")
+    if isinstance(values, Mapping):
+        raise TypeError(
+            f"pass {what} ids as a list, got a {type(values).__name__}: use list(...) of its keys."
+        )
     if dimensions != 1:
         raise DataError(
             f"{what} ids must be one-dimensional, got shape {tuple(values.shape)}. "  # type: ignore[attr-defined]
             "Give one id per interaction, or build from a matrix with Interactions.from_csr."
         )
-    if not isinstance(values, pd.Series | pd.Index | np.ndarray):
-        values = _object_array(list(values)) if not hasattr(values, "dtype") else pd.Series(values)
-    if len(values) == 0:
+    column = as_column(f"{what} ids", values if hasattr(values, "dtype") else _object_array(list(values)))
+    if len(column) == 0:
         if allow_empty:
             return pd.Index(np.empty(0, dtype=np.int64))
         raise DataError(f"there are no {what} ids: the data is empty.")
-    missing = np.asarray(pd.isna(values), dtype=bool)
+    missing = column.isna().to_numpy()
     if missing.any():
         rows = np.flatnonzero(missing)
         raise DataError(
             f"{len(rows)} {what} id(s) are missing (NaN or None), the first in row {rows[0]}. "
             "Drop those rows first, for example with df.dropna()."
         )
-    return _plain_index(values)
+    index = _plain_index(column)
+    if index.dtype == np.float64 and not np.isfinite(index.to_numpy()).all():
+        row = int(np.flatnonzero(~np.isfinite(index.to_numpy()))[0])
+        raise DataError(f"{what} ids must be finite, got {index[row]} in row {row}. Drop such rows first.")
+    return index
 
 
 def _plain_index(values: Any) -> pd.Index:
@@ -245,6 +265,11 @@ def _kind(index: pd.Index) -> str:
     if isinstance(first, int) and not isinstance(first, bool):
         return "integer"  # numbers beyond 64 bits are kept as objects
     return type(first).__name__ if index.dtype == object else str(index.dtype)
+
+
+def _holds_zero_characters(texts: pd.Index) -> bool:
+    step = 2**16  # joined texts are searched fast, and pieces take little memory
+    return any("\0" in "".join(texts[start : start + step]) for start in range(0, len(texts), step))
 
 
 def _object_array(values: list[Any]) -> npt.NDArray[np.object_]:

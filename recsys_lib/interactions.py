@@ -28,7 +28,8 @@ from recsys_lib._columns import (
 from recsys_lib._folder import open_folder
 from recsys_lib._parquet import read_columns
 from recsys_lib._rows import POLICIES, Duplicates, check_rows, describe, k_core_mask, without_repeats
-from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_kind, check_number
+from recsys_lib.device import resolve_device
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap, IndexArray
@@ -175,6 +176,7 @@ class Interactions:
             user_ids, user_index = IdMap.from_column(users, "user")
             item_ids, item_index = IdMap.from_column(items, "item")
         else:
+            check_kind("like", like, Interactions)
             user_ids, item_ids = like.user_ids, like.item_ids
             look_up = "indices_or" if unknown == "drop" else "indices"
             user_index, item_index = getattr(user_ids, look_up)(users), getattr(item_ids, look_up)(items)
@@ -298,6 +300,7 @@ class Interactions:
 
     def histories(self, device: torch.device | str = "cpu") -> Histories:
         """Return the items of each user as tensors, one sorted list per user index; of a folder, a view."""
+        device = resolve_device(device)
         if self._mapped is not None:
             return self._mapped.to(device)
         ones = self._ones
@@ -310,7 +313,7 @@ class Interactions:
         ``users`` and ``items`` are int64, ``ratings`` float32; ratings and ``timestamps`` that are missing
         are left out.
         """
-        columns = self._tensors(share=False).items()
+        device, columns = resolve_device(device), self._tensors(share=False).items()
         return {k: (v.long() if v.dtype == torch.int32 else v).to(device) for k, v in columns}
 
     def _tensors(self, share: bool = True) -> dict[str, torch.Tensor]:
@@ -335,13 +338,9 @@ class Interactions:
     def select(self, rows: npt.NDArray[Any]) -> Interactions:
         """Keep some rows, given by a boolean mask or by distinct positions; the id space stays the same."""
         chosen = check_rows(rows, len(self))
-        return replace(
-            self,
-            users=self.users[chosen],
-            items=self.items[chosen],
-            ratings=None if self.ratings is None else self.ratings[chosen],
-            timestamps=None if self.timestamps is None else self.timestamps[chosen],
-        )
+        names = ("users", "items", "ratings", "timestamps")
+        columns: dict[str, Any] = {k: v[chosen] for k in names if (v := getattr(self, k)) is not None}
+        return replace(self, **columns)
 
     def compact(self) -> Interactions:
         """Drop users and items without interactions from the id space and number the rest anew."""

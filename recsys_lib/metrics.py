@@ -34,7 +34,8 @@ import torch
 from torch import Tensor
 
 from recsys_lib._list_metrics import coverage, float_type, gini, novelty
-from recsys_lib._validation import check_integer
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_flag, check_integer, check_kind
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -75,10 +76,8 @@ def hits(ranked: Tensor, relevant: Histories) -> Tensor:
         If ``ranked`` is not two-dimensional, has another number of users than ``relevant``, or names an
         item outside the catalogue.
     """
-    if ranked.ndim != 2 or len(ranked) != len(relevant):
-        raise DataError(
-            f"ranked must have one row per user, shape ({len(relevant)}, K) here; got {tuple(ranked.shape)}."
-        )
+    check_kind("relevant", relevant, Histories)
+    check_tensor("ranked", ranked, "int", len(relevant), "K")
     if ranked.numel() and int(ranked.max()) >= relevant.n_items:
         raise DataError(
             f"ranked names item {int(ranked.max())}, but the catalogue has {relevant.n_items} items."
@@ -184,14 +183,14 @@ def ndcg(hits: Tensor, n_relevant: Tensor, k: int, truncated: bool = True) -> Te
     0.6309
     """
     first = _first(hits, k)
-    n_relevant = n_relevant.to(first.device)
+    n_relevant = _counts(n_relevant, first)
     # ideal[m] is the gain of a list whose first m places are all hits.
     longest = int(n_relevant.max()) if len(n_relevant) else 0
     discount = 1 / torch.log2(
         torch.arange(2, max(longest, first.shape[1]) + 2, device=first.device).to(first.dtype)
     )
     ideal = torch.cat([discount.new_zeros(1), discount.cumsum(0)])
-    best = ideal[n_relevant.clamp(max=k) if truncated else n_relevant]
+    best = ideal[n_relevant.clamp(max=k) if check_flag("truncated", truncated) else n_relevant]
     gain = (first * discount[: first.shape[1]]).sum(1)
     return _defined(gain / best, n_relevant)
 
@@ -260,11 +259,10 @@ def auc(scores: Tensor, positives: Tensor, excluded: Tensor | None = None) -> Te
     >>> auc(torch.tensor([[0.9, 0.5, 0.5, 0.1]]), torch.tensor([[True, False, True, False]]))
     tensor([0.8750], dtype=torch.float64)
     """
+    check_tensor("scores", scores, "float", "n_users", "n_items")
     for name, mask in (("positives", positives), ("excluded", excluded)):
-        if mask is not None and mask.shape != scores.shape:
-            raise DataError(
-                f"{name} must have the shape of scores, {tuple(scores.shape)}; got {tuple(mask.shape)}."
-            )
+        if name == "positives" or mask is not None:
+            check_tensor(name, mask, "bool", *scores.shape)
     counted = torch.ones_like(positives) if excluded is None else ~excluded
     positives = positives & counted
     if bool((scores.isnan() & counted).any()):
@@ -322,6 +320,7 @@ def mae(predicted: Tensor, true: Tensor) -> Tensor:
 
 def _first(hits: Tensor, k: int) -> Tensor:
     """Return the hits of the first ``k`` places as 0.0 and 1.0; an empty list becomes one miss."""
+    check_tensor("hits", hits, "bool", "n_users", "K")
     first = hits[:, : check_integer("k", k, 1)].to(float_type(hits))
     return first if first.shape[1] else first.new_zeros(len(first), 1)
 
@@ -329,12 +328,16 @@ def _first(hits: Tensor, k: int) -> Tensor:
 def _defined(values: Tensor, n_relevant: Tensor | None) -> Tensor:
     if n_relevant is None:
         return values
-    return values.masked_fill(n_relevant.to(values.device) == 0, float("nan"))
+    return values.masked_fill(_counts(n_relevant, values) == 0, float("nan"))
+
+
+def _counts(n_relevant: Tensor, like: Tensor) -> Tensor:
+    return check_tensor("n_relevant", n_relevant, "int", len(like)).to(like.device)
 
 
 def _normaliser(n_relevant: Tensor, k: int, truncated: bool, like: Tensor) -> Tensor:
-    n_relevant = n_relevant.to(like.device)
-    return n_relevant.clamp(max=k) if truncated else n_relevant
+    n_relevant = _counts(n_relevant, like)
+    return n_relevant.clamp(max=k) if check_flag("truncated", truncated) else n_relevant
 
 
 def _sort_rows(scores: Tensor) -> Tensor:
@@ -346,6 +349,9 @@ def _sort_rows(scores: Tensor) -> Tensor:
 
 
 def _errors(predicted: Tensor, true: Tensor) -> Tensor:
+    for name, ratings in (("predicted", predicted), ("true", true)):
+        if not isinstance(ratings, Tensor):
+            raise TypeError(f"{name} must be a tensor of ratings, got {type(ratings).__name__}.")
     if predicted.shape != true.shape or not predicted.numel():
         raise DataError(
             "predicted and true must hold the same number of ratings, at least one; "

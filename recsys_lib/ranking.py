@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import check_integer
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_integer, check_kind
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -67,6 +68,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     >>> columns
     tensor([[1, 3, 2]])
     """
+    check_tensor("scores", scores, "number", "b", "n")
     values, columns = _largest(scores, check_integer("k", k, 1))
     invalid = values[:, 0].isnan() if values.shape[1] else values.new_zeros(len(values), dtype=torch.bool)
     if bool(invalid.any()):
@@ -127,6 +129,11 @@ def rank_catalogue(
             [ 2, -1]])
     """
     check_integer("k", k, 1)
+    check_tensor("users", users, "int", "n")
+    if exclude is not None:
+        check_kind("exclude", exclude, Histories)
+    if items is not None:
+        check_tensor("items", items, "int", "m")
     found: Tensor | None = None
     best: Tensor | None = None
     n_items = None if exclude is None else exclude.n_items
@@ -184,10 +191,8 @@ def score_candidates(
     DataError
         If the shapes do not fit, a candidate is outside the catalogue, or a candidate's score is NaN.
     """
-    if candidates.ndim != 2 or len(candidates) != len(users):
-        raise DataError(
-            f"candidates must have one row per user, shape ({len(users)}, c); got {tuple(candidates.shape)}."
-        )
+    check_tensor("users", users, "int", "n")
+    check_tensor("candidates", candidates, "int", len(users), "c")
     result: Tensor | None = None
     done = 0
     if pairs is not None and len(users):
@@ -239,7 +244,7 @@ def rank_candidates(
             [ 1,  3, -1]])
     """
     check_integer("k", k, 1)
-    if candidates.ndim == 2:
+    if check_tensor("candidates", candidates, "int", len(users), "c").numel():
         # Ascending items make the lower column the lower item, which is how top_k breaks ties.
         candidates = candidates.sort(1).values
         candidates[:, 1:].masked_fill_(candidates[:, 1:] == candidates[:, :-1], -1)

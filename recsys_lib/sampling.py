@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from recsys_lib import distributed
-from recsys_lib._validation import check_integer, check_number
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_integer, check_kind, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -65,6 +66,7 @@ class NegativeSampler:
     """
 
     def __init__(self, seen: Histories, *, alpha: float = 0.0, record: bool = False) -> None:
+        check_kind("seen", seen, Histories)
         self.alpha = check_number("alpha", alpha, 0)
         self.n_items = seen.n_items
         counts = torch.bincount(seen.indices, minlength=seen.n_items)
@@ -116,6 +118,7 @@ class NegativeSampler:
             Item indices.
         """
         n = check_integer("n", n, 1)
+        check_tensor("users", users, "int", "b")
         ascending, places = users.sort(stable=True)
         rows = ascending.unsqueeze(1)
         points = _below(self._free[rows].expand(-1, n), generator)
@@ -292,6 +295,9 @@ def sample_unknown(known: Histories, n: int, seed: int) -> Tensor:
     >>> sample_unknown(Histories.from_lists([[0, 2, 3]], n_items=6), n=3, seed=0)
     tensor([[1, 4, 5]])
     """
+    check_kind("known", known, Histories)
+    check_integer("n", n, 0)
+    check_integer("seed", seed, 0)
     n_free = known.n_items - known.lengths()
     if len(n_free) and int(n_free.min()) < n:
         raise DataError(

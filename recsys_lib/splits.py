@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_lib._cuts import count_of, fold_in_rows, joined, kept_shares, random_state, rank_in_groups
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 
@@ -139,6 +139,7 @@ def leave_last_out(x: Interactions, *, valid: bool = True) -> Split:
     DataError
         If there are no timestamps, or if no user has enough interactions.
     """
+    check_flag("valid", valid)
     times = _times(x, "leave_last_out")
     order = np.lexsort((times, x.users))  # stable: rows at the same time keep their order
     counts = x.user_counts()

@@ -185,7 +185,7 @@ def test_json_brings_back_ids_and_types(values):
 
 @pytest.mark.parametrize(
     "values",
-    [UUIDS, [b"a"], [((1, 2), 3)], [(UUIDS[0],)], [1.0, np.inf], [True, False], [dt.date(2024, 1, 1)]],
+    [UUIDS, [b"a"], [((1, 2), 3)], [(UUIDS[0],)], [True, False], [dt.date(2024, 1, 1)]],
 )
 def test_ids_that_json_cannot_hold_are_refused_before_anything_is_written(values):
     with pytest.raises(DataError, match="cannot be saved"):

@@ -250,7 +250,7 @@ def test_score_candidates_keeps_the_order():
 
 
 def test_bad_candidates_are_named():
-    with pytest.raises(DataError, match=r"shape \(50, c\); got \(3, 2\)"):
+    with pytest.raises(DataError, match=r"shape \(50, c\), got shape \(3, 2\)"):
         rank_candidates(TABLE.__getitem__, USERS, torch.zeros(3, 2, dtype=torch.int64), 5)
     with pytest.raises(DataError, match=r"0 to 29, or -1 for none; got -2 to 4"):
         rank_candidates(TABLE.__getitem__, USERS[:1], torch.tensor([[4, -2]]), 5)

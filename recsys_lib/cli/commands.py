@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import json
 import math
 import os
 import shlex
@@ -25,6 +24,7 @@ import pandas as pd
 from recsys_lib import datasets, distributed, splits
 from recsys_lib._files import atomic_write
 from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.cli.formats import as_json, as_table
 from recsys_lib.cli.models import find_model, long_list, parse_settings
 from recsys_lib.cli.tables import SYNTHETIC, TableOptions, read_source, read_titles, typed_ids
 from recsys_lib.device import resolve_device
@@ -37,7 +37,6 @@ from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.splits import Split
 
 RATING_METRICS = ("rmse", "mae")
-_COUNTS = ("users", "items", "ratings")  # columns that are no ids, so that they may have thousands marks
 
 
 @contextlib.contextmanager
@@ -52,7 +51,7 @@ def _usage() -> Iterator[None]:
 def data(args: argparse.Namespace) -> None:
     """List the data sets, or load one and print its statistics."""
     if args.data is None:
-        print(_table(datasets.available(folder=args.folder).rename_axis("name").reset_index(), "{:,.1f}"))
+        print(as_table(datasets.available(folder=args.folder).rename_axis("name").reset_index(), "{:,.1f}"))
         print(f"\n`recsys-lib data NAME` fetches one. {SYNTHETIC!r} is made up on the spot: no download.")
         return
     output = None if args.csv is None else _writable(args.csv)
@@ -149,7 +148,7 @@ def evaluate_models(args: argparse.Namespace) -> None:
             ],
         }
         with atomic_write(output, "w") as file:
-            file.write(_json(document))
+            file.write(as_json(document))
         print(f"\nwrote {output}")
 
 
@@ -158,7 +157,11 @@ def recommend(args: argparse.Namespace) -> None:
     model: Recommender = load(args.file, device=args.device)
     options = {"k": args.k, "exclude_seen": not args.include_seen}
     if args.history is not None:
-        history = typed_ids(next(csv.reader([args.history], skipinitialspace=True)), model.item_ids)
+        try:
+            texts = next(csv.reader([args.history], skipinitialspace=True))
+        except csv.Error as error:
+            raise argparse.ArgumentError(None, f"--history {args.history!r}: {error}.") from error
+        history = typed_ids(texts, model.item_ids)
         frame = model.recommend_from_history(history, **options).drop(columns="user")
     else:
         users = None if args.all_users else typed_ids(args.user, model.user_ids)
@@ -169,13 +172,13 @@ def recommend(args: argparse.Namespace) -> None:
             frame.columns.get_loc("item") + 1, "title", [titles.get(str(i), "") for i in frame["item"]]
         )
     if args.format == "json":
-        text = _json(frame.to_dict("records"))
+        text = as_json(frame.to_dict("records"))
     elif args.format == "csv":
         text = frame.to_csv(index=False, lineterminator="\n")
     elif frame.empty:
         text = "nothing is left to recommend: every item was seen. Try --include-seen.\n"
     else:
-        text = _table(frame, "{:.4f}") + "\n"
+        text = as_table(frame, "{:.4f}") + "\n"
     if args.output is None:
         sys.stdout.write(text)
         return
@@ -344,8 +347,8 @@ def _print_results(results: dict[str, Evaluation]) -> None:
         board = compare(results)
         means = board.means
         print(f"{board.metric}, best first. low, high: 95% interval. p_value: paired test against the best.")
-        print(_table(board.table, "{:.4f}") + "\n")
-    print(_table(means.rename_axis("model").reset_index(), "{:.4f}"))
+        print(as_table(board.table, "{:.4f}") + "\n")
+    print(as_table(means.rename_axis("model").reset_index(), "{:.4f}"))
 
 
 # ---------------------------------------------------------------------- writing
@@ -362,32 +365,6 @@ def _writable(path: str) -> Path:
             f"cannot write {path!r}: {str(folder)!r} is not a folder that can be written to."
         )
     return target
-
-
-def _table(frame: pd.DataFrame, number: str) -> str:
-    shown = frame.copy()
-    for name in shown.columns:
-        if pd.api.types.is_integer_dtype(shown[name].dtype) and name in _COUNTS:
-            shown[name] = shown[name].map("{:,}".format)
-        elif pd.api.types.is_float_dtype(shown[name].dtype):
-            shown[name] = ["" if math.isnan(value) else number.format(value) for value in shown[name]]
-        elif pd.api.types.is_bool_dtype(shown[name].dtype):
-            shown[name] = shown[name].map({True: "yes", False: "no"})
-    return shown.to_string(index=False)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers into Python's, and what JSON cannot say (NaN) into null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _size(path: Path) -> str:

@@ -152,12 +152,16 @@ def _dialect(path: Path, columns: Sequence[str] | None) -> tuple[str, list[str] 
     """Find the separator; return it and the names to give to the columns where the file names none."""
     try:
         with _open(path) as file:
-            raw = file.read(_SAMPLE_BYTES)
+            raw = rest = file.read(_SAMPLE_BYTES)
+            while rest and b"\0" not in rest:
+                rest = file.read(_SAMPLE_BYTES)
     except (gzip.BadGzipFile, EOFError) as error:
         raise FileFormatError(f"{path} is damaged: {error}.") from error
+    if rest:
+        raise FileFormatError(f"{path} holds zero bytes, so it is no text in UTF-8. Save it again as such.")
     complete = raw[: raw.rfind(b"\n") + 1] or raw
     try:
-        lines = complete.decode("utf-8-sig").replace("\r\n", "\n").split("\n")[:200]
+        lines = complete.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")[:200]
     except UnicodeDecodeError as error:
         raise FileFormatError(
             f"{path} is not UTF-8 text (byte {error.start}). Save it again as CSV in UTF-8."
@@ -165,8 +169,11 @@ def _dialect(path: Path, columns: Sequence[str] | None) -> tuple[str, list[str] 
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise DataError(f"{path} is empty.")
-    separator = max(_SEPARATORS, key=lambda candidate: _fit(lines, candidate))
-    first = next(csv.reader(lines[:1], delimiter=separator, skipinitialspace=True))
+    try:
+        separator = max(_SEPARATORS, key=lambda candidate: _fit(lines, candidate))
+        first = next(csv.reader(lines[:1], delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise FileFormatError(f"{path} cannot be read: {error}.") from error
     if len(first) == 1:
         raise FileFormatError(
             f"{path}: the first line {lines[0][:60]!r} has one column only. Columns may be separated by "

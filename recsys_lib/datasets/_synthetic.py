@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
 from recsys_lib.ids import IdMap
 from recsys_lib.interactions import Interactions
 
@@ -101,6 +101,7 @@ def synthetic(
         ("taste", taste),
     ):
         check_number(name, strength, 0.0, 3.0)
+    check_flag("timestamps", timestamps)
     check_integer("seed", seed, 0)
     # One generator for each purpose, so that asking for ratings or times does not change who met what.
     shape_rng, draw_rng, time_rng, rating_rng = map(

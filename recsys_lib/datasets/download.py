@@ -19,6 +19,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from recsys_lib._validation import check_path
 from recsys_lib.errors import RecsysError
 
 CONNECT_SECONDS = 10.0  # longest wait for the server to say anything at all
@@ -43,7 +44,7 @@ def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     ``$XDG_CACHE_HOME`` or ``~/.cache`` elsewhere.
     """
     if folder is not None:
-        return Path(folder).expanduser()
+        return check_path("folder", folder).expanduser()
     if chosen := os.environ.get("RECSYS_LIB_DATA"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

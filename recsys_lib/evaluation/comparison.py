@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from recsys_lib._validation import check_number
+from recsys_lib._validation import check_integer, check_number, shown
 from recsys_lib.errors import DataError
 from recsys_lib.evaluation.measure import DEFAULT_METRICS, evaluate
 from recsys_lib.evaluation.result import Evaluation, table_html, table_text
@@ -127,6 +127,7 @@ def compare(
     ['EASE', 'Popularity']
     """
     check_number("alpha", alpha, 0.0, 1.0, open_low=True, open_high=True)
+    check_integer("seed", seed, 0)
     contestants = _named(models)
     untested = [name for name, one in contestants.items() if not isinstance(one, Evaluation)]
     if untested and split is None:
@@ -172,15 +173,18 @@ def compare(
 
 
 def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(models, str) or not isinstance(models, Iterable):
+        raise TypeError(f"models must be a list of models, or a dict of them by name, got {shown(models)}.")
     named = dict(models) if isinstance(models, Mapping) else {}
-    if not isinstance(models, Mapping):
-        for one in models:
-            if one.name in named:
-                raise ValueError(
-                    f"two models are called {one.name!r}. Name them yourself with a dict: "
-                    "compare({'first': ..., 'second': ...})."
-                )
-            named[one.name] = one
+    for one in () if isinstance(models, Mapping) else models:
+        if not hasattr(one, "name"):
+            raise TypeError(f"models must hold fitted models or evaluations, got {shown(one)}.")
+        if one.name in named:
+            raise ValueError(
+                f"two models are called {one.name!r}. Name them yourself with a dict: "
+                "compare({'first': ..., 'second': ...})."
+            )
+        named[one.name] = one
     if len(named) < 2:
         raise ValueError(f"models must be at least two, got {len(named)}. For one model use evaluate().")
     return named
@@ -211,9 +215,9 @@ def _choose(metric: str | None, results: Mapping[str, Evaluation]) -> str:
     ]
     if metric is None:
         metric = next((column for column in common if column.startswith("ndcg")), common[0] if common else "")
-    if metric not in common:
+    if not isinstance(metric, str) or metric not in common:
         raise ValueError(
-            f"metric={metric!r} has no value per user in every evaluation, so it cannot be tested. "
+            f"metric={shown(metric)} has no value per user in every evaluation, so it cannot be tested. "
             f"There are: {', '.join(common) or 'none'}."
         )
     return metric

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib import metrics as metric_functions
-from recsys_lib._validation import check_choice, check_integer
+from recsys_lib._validation import check_choice, check_flag, check_integer
 from recsys_lib.errors import DataError, NotFittedError, NotSupportedError
 from recsys_lib.evaluation.candidates import candidate_lists, rank_lists
 from recsys_lib.evaluation.result import N_RESAMPLES, Evaluation, fingerprint, metrics_of, summarise
@@ -141,6 +141,8 @@ def evaluate(
     True
     """
     check_choice("on", on, ("test", "valid"))
+    check_integer("seed", seed, 0)
+    check_flag("exclude_known", exclude_known)
     cuts = list(k) if isinstance(k, Iterable) and not isinstance(k, str) else [k]
     cuts = [check_integer("k", cut, 1) for cut in cuts]
     if not cuts or len(set(cuts)) < len(cuts):
@@ -151,6 +153,7 @@ def evaluate(
         raise ValueError(f"metrics is empty: ask for at least one of {', '.join(METRICS)}.")
     part, fold_in = _part(split, on)
     _check_id_space(model, split.train, items_only=fold_in is not None)
+    longest = min(max(cuts), split.train.n_items)
 
     relevant_of_all = part.histories("cpu")
     users = relevant_of_all.lengths().nonzero().flatten()
@@ -164,7 +167,7 @@ def evaluate(
         words += f" except what the user has in {_known_words(split, on)}"
     if lists is None:
         ranked, _ = rank_catalogue(
-            score, torch.arange(len(users)), max(cuts), exclude=known, batch_size=batch_size
+            score, torch.arange(len(users)), longest, exclude=known, batch_size=batch_size
         )
     else:
         warnings.warn(
@@ -173,7 +176,7 @@ def evaluate(
             SampledMetricsWarning,
             stacklevel=2,
         )
-        ranked = rank_lists(score, _pair_scorer(model, users, fold_in), lists, max(cuts), batch_size)
+        ranked = rank_lists(score, _pair_scorer(model, users, fold_in), lists, longest, batch_size)
     columns = metrics_of(names, cuts, ranked, relevant.to(ranked.device), split.train)
     if "auc" in names:
         columns["auc"] = _auc(score, relevant, known, lists, batch_size)
@@ -226,6 +229,8 @@ def evaluate_ratings(
     DataError
         If there are no held-out ratings, or a prediction is not finite.
     """
+    check_integer("seed", seed, 0)
+    _check_model(model, "predict")
     if not getattr(model, "predicts_ratings", False):
         raise NotSupportedError(
             f"{model.name} does not predict ratings: its scores only order items. Use evaluate() for it."
@@ -298,12 +303,22 @@ def _part(split: Split, on: str) -> tuple[Interactions, Interactions | None]:
     return part, split.test_fold_in if on == "test" else split.valid_fold_in
 
 
+def _check_model(model: Any, *methods: str) -> None:
+    missing = [name for name in ("name", *methods) if not hasattr(model, name)]
+    if missing:
+        raise TypeError(
+            f"model must be a recommender such as those of recsys_lib.models, got {type(model).__name__}, "
+            f"which has no {' and no '.join(missing)}."
+        )
+
+
 def _check_fitted(model: Any) -> None:
     if not getattr(model, "is_fitted", True):
         raise NotFittedError(f"this {model.name} is not fitted yet. Call fit(split.train) first.")
 
 
 def _check_id_space(model: RankingModel, train: Interactions, *, items_only: bool) -> None:
+    _check_model(model, "score_users")
     _check_fitted(model)
     pairs = [(model.item_ids, train.item_ids)]
     if not items_only:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, relu, softplus
 
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError
 
 
@@ -38,6 +40,8 @@ def squared_error(predicted: Tensor, actual: Tensor, mask: Tensor | None = None)
     >>> squared_error(torch.tensor([[4.0, 3.0, 1.0]]), row, mask=row > 0)
     tensor(0.5000)
     """
+    check_tensor("predicted", predicted, "float")
+    check_tensor("actual", actual, "float")
     shapes = {tuple(t.shape) for t in (predicted, actual, mask) if t is not None}
     if len(shapes) > 1:
         raise DataError(
@@ -73,7 +77,7 @@ def l2_penalty(*vectors: Tensor) -> Tensor:
     >>> l2_penalty(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([2.0, 0.0]))
     tensor(14.5000)
     """
-    lengths = [len(v) for v in vectors]
+    lengths = [len(check_tensor("vectors", v, "float")) for v in vectors]
     if len(set(lengths)) != 1:
         raise DataError(f"the vectors must belong to one batch, got batches of {lengths} rows.")
     total = sum((v.square().sum() for v in vectors), start=vectors[0].new_zeros(()))
@@ -82,6 +86,12 @@ def l2_penalty(*vectors: Tensor) -> Tensor:
 
 # What follows compares the logit of something that happened with logits of things that did not.
 # ``positive`` has shape (b,), ``negative`` shape (b, n): n sampled items for each positive.
+
+
+def _check(positive: Tensor, negative: Tensor) -> None:
+    # Other shapes would be broadcast, and a positive compared with the negatives of another.
+    check_tensor("positive", positive, "float", "b")
+    check_tensor("negative", negative, "float", len(positive), "n")
 
 
 def logistic(positive: Tensor, negative: Tensor) -> Tensor:
@@ -106,6 +116,7 @@ def logistic(positive: Tensor, negative: Tensor) -> Tensor:
     >>> logistic(torch.zeros(1), torch.zeros(1, 4))
     tensor(0.6931)
     """
+    _check(positive, negative)
     total = softplus(-positive).sum() + softplus(negative).sum()
     return total / max(1, positive.numel() + negative.numel())
 
@@ -131,6 +142,7 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     >>> bpr(torch.tensor([2.0]), torch.tensor([[2.0]]))
     tensor(0.6931)
     """
+    _check(positive, negative)
     return softplus(negative - positive.unsqueeze(1)).mean()
 
 
@@ -154,7 +166,8 @@ def hinge(positive: Tensor, negative: Tensor, margin: float = 1.0) -> Tensor:
     >>> hinge(torch.tensor([2.0]), torch.tensor([[0.5, 1.5]]))
     tensor(0.2500)
     """
-    return relu(margin - positive.unsqueeze(1) + negative).mean()
+    _check(positive, negative)
+    return relu(check_number("margin", margin, 0) - positive.unsqueeze(1) + negative).mean()
 
 
 def warp(positive: Tensor, negative: Tensor, n_items: int, margin: float = 1.0) -> Tensor:
@@ -186,7 +199,9 @@ def warp(positive: Tensor, negative: Tensor, n_items: int, margin: float = 1.0) 
     >>> warp(torch.tensor([2.0]), torch.tensor([[0.5, 1.5]]), n_items=5)  # rank 2: (1 + 1/2) * 0.5
     tensor(0.7500)
     """
-    close = margin - positive.unsqueeze(1) + negative
+    _check(positive, negative)
+    check_integer("n_items", n_items, 1)
+    close = check_number("margin", margin, 0) - positive.unsqueeze(1) + negative
     breaks = close > 0
     first = breaks.int().argmax(1, keepdim=True)
     rank = torch.clamp((n_items - 1) // (first + 1), min=1).to(close.dtype)
@@ -222,6 +237,7 @@ def sampled_softmax(
     >>> sampled_softmax(torch.zeros(1), torch.zeros(1, 1))
     tensor(0.6931)
     """
+    _check(positive, negative)
     if (log_q_positive is None) != (log_q_negative is None):
         raise DataError("log_q_positive and log_q_negative go together: give both or none.")
     if log_q_positive is not None and log_q_negative is not None:
@@ -263,6 +279,8 @@ def in_batch_softmax(
     >>> in_batch_softmax(scores, torch.tensor([0, 1, 1]))  # one of three, of two, of two
     tensor(0.8283)
     """
+    check_tensor("scores", scores, "float", "b", "c")
+    check_tensor("items", items, "int", scores.shape[1])
     logits = scores if log_q is None else scores - log_q
     b = len(scores)
     hidden = items.unsqueeze(0) == items[:b].unsqueeze(1)

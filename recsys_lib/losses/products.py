@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from recsys_lib._products import dots, sums
-from recsys_lib._validation import check_number
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_kind, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -59,6 +60,9 @@ def product_squared_error(
     >>> product_squared_error(z, v, a, Histories.from_lists([[0]], n_items=2), confidence=3.0)  # 4/4 + 1/4
     tensor(1.2500)
     """
+    for name, factor in (("vectors", vectors), ("table", table), ("bias", bias)):
+        check_tensor(name, factor, "float")
+    check_kind("targets", targets, Histories)
     shapes = tuple(vectors.shape), tuple(table.shape), tuple(bias.shape)
     d = vectors.shape[-1] if vectors.ndim else 0
     if shapes != ((len(targets), d), (targets.n_items, d), (targets.n_items,)):

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import check_number
+from recsys_lib._tensors import check_tensor
+from recsys_lib._validation import check_kind, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -158,10 +159,14 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     >>> gaussian_kl(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
     tensor(0.5000)
     """
+    check_tensor("mean", mean, "float", "b", "d")
+    check_tensor("log_variance", log_variance, "float", *mean.shape)
     return 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance).sum(1).mean()
 
 
 def _check(scores: Tensor, targets: Histories) -> None:
+    check_tensor("scores", scores, "float")
+    check_kind("targets", targets, Histories)
     if scores.shape != (len(targets), targets.n_items):
         raise DataError(
             f"scores of shape {tuple(scores.shape)} do not fit {len(targets)} histories over "

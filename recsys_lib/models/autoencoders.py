@@ -79,7 +79,7 @@ class DynamicAutoencoder(HistoryRecommender):
         for name in ("noise", "dropout"):
             check_number(name, getattr(self, name), 0, 1, open_high=True)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return AutoencoderNet(
             n_items,
             self.layers,
@@ -189,7 +189,7 @@ class BottleneckAutoencoder(HistoryRecommender):
         check_number("output_bias", self.output_bias, -1000, 1000)
         check_integer("batch_size", self.batch_size, 2)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return BottleneckNet(
             n_items,
             (self.layers[0], self.layers[1]),
@@ -205,7 +205,7 @@ class BottleneckAutoencoder(HistoryRecommender):
 
 def check_layers(name: str, layers: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes of layers as a tuple of whole numbers, at least one of them."""
-    if isinstance(layers, str) or not isinstance(layers, Sequence):
+    if isinstance(layers, str | bytes) or not isinstance(layers, Sequence):
         raise TypeError(f"{name} must be a list of sizes, such as [600, 200], got {layers!r}.")
     if not layers:
         raise ValueError(f"{name} must name at least one size, such as [200], got none.")

@@ -100,7 +100,7 @@ class AutoRec(GradientRecommender):
 
     # ------------------------------------------------------------------ fitting
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> AutoRecNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> AutoRecNet:
         n = n_users if self.kind == "item" else n_items
         return AutoRecNet(n, self.factors, generator, noise=self.noise, normalise=bool(self.normalise))
 

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recsys_lib._validation import as_lists, check_integer
+from recsys_lib._tensors import check_indices
+from recsys_lib._validation import as_lists, check_flag, check_integer, check_kind
 from recsys_lib.device import resolve_device
 from recsys_lib.errors import DataError, NotFittedError, NotSupportedError
 from recsys_lib.histories import Histories
@@ -134,9 +135,8 @@ class Recommender(ABC):
         return self._fit_or_forget(train, valid)
 
     def _fit_or_forget(self, train: Interactions, valid: Interactions | None, **options: Any) -> Self:
-        self._check()  # a parameter may have been changed since the model was made
         self._check_data(train, valid)
-        self._forget()
+        self.__post_init__()  # a parameter may have been changed since the model was made
         self._wear(train.user_ids, train.item_ids, train.histories(resolve_device(self.device)))
         try:
             self._fit(train, valid, **options)
@@ -147,11 +147,8 @@ class Recommender(ABC):
 
     def _check_data(self, train: Interactions, valid: Interactions | None) -> None:
         for name, data in (("train", train), ("valid", valid)):
-            if data is not None and not isinstance(data, Interactions):
-                raise TypeError(
-                    f"{name} must be Interactions, got {type(data).__name__}. "
-                    "Build them with Interactions.from_dataframe(df)."
-                )
+            if name == "train" or data is not None:
+                check_kind(name, data, Interactions, "Build them with Interactions.from_dataframe(df).")
         if len(train) == 0:
             raise DataError("train holds no interactions.")
         if valid is not None and len(valid) == 0:
@@ -189,7 +186,7 @@ class Recommender(ABC):
         The entry for evaluation code; :meth:`score` takes the user's own ids.
         """
         self._need_fit()
-        users = users.to(self.device_)
+        users = check_indices("users", users, len(self.user_ids), 1).to(self.device_)
         empty = self.seen_.indptr[users] == self.seen_.indptr[users + 1]
         return self._popular_when_empty(self._scores(users), empty, self.popularity_)
 
@@ -197,7 +194,8 @@ class Recommender(ABC):
     def score_items(self, users: Tensor, items: Tensor) -> Tensor:
         """Score a few items for each user, by indices, shapes (b,) and (b, c) -> (b, c)."""
         self._need_fit()
-        users, items = users.to(self.device_), items.to(self.device_)
+        users = check_indices("users", users, len(self.user_ids), 1).to(self.device_)
+        items = check_indices("items", items, len(self.item_ids), 2).to(self.device_)
         empty = self.seen_.indptr[users] == self.seen_.indptr[users + 1]
         return self._popular_when_empty(self._scores_of(users, items), empty, self.popularity_[items])
 
@@ -208,6 +206,9 @@ class Recommender(ABC):
     def score_histories(self, histories: Histories) -> Tensor:
         """Score the catalogue for people known only by their item indices -> (b, n_items)."""
         self._need_fit()
+        check_kind("histories", histories, Histories)
+        if histories.n_items != len(self.item_ids):
+            raise DataError(f"histories are over {histories.n_items} items, not {len(self.item_ids)}.")
         histories = histories.to(self.device_)
         empty = histories.lengths() == 0
         return self._popular_when_empty(self._scores_from(histories), empty, self.popularity_)
@@ -282,8 +283,8 @@ class Recommender(ABC):
         ranked, scores = rank_catalogue(
             self.score_users,
             rows,
-            k,
-            exclude=self.seen_ if exclude_seen else None,
+            min(k, len(self.item_ids)),
+            exclude=self.seen_ if check_flag("exclude_seen", exclude_seen) else None,
             items=None if items is None else self._item_indices(items),
         )
         return self._ranked_frame("user", self.user_ids.take(rows.cpu().numpy()), "item", ranked, scores)
@@ -311,8 +312,8 @@ class Recommender(ABC):
         ranked, scores = rank_catalogue(
             lambda rows: self.score_histories(histories.select(rows)),
             torch.arange(len(histories), device=self.device_),
-            k,
-            exclude=histories if exclude_seen else None,
+            min(k, len(self.item_ids)),
+            exclude=histories if check_flag("exclude_seen", exclude_seen) else None,
             items=None if items is None else self._item_indices(items),
         )
         return self._ranked_frame("user", np.arange(len(histories)), "item", ranked, scores)
@@ -340,7 +341,7 @@ class Recommender(ABC):
         ranked, scores = rank_catalogue(
             lambda rows: self._item_similarity(wanted[rows]),
             torch.arange(len(wanted), device=self.device_),
-            k,
+            min(k, len(self.item_ids)),
             exclude=itself,
         )
         return self._ranked_frame("item", self.item_ids.take(wanted.cpu().numpy()), "similar", ranked, scores)
@@ -361,8 +362,7 @@ class Recommender(ABC):
     def _ranked_frame(
         self, who: str, ids: npt.NDArray[Any], what: str, ranked: Tensor, scores: Tensor
     ) -> pd.DataFrame:
-        found = (ranked >= 0).cpu().numpy()
-        rows, columns = np.nonzero(found)
+        rows, columns = np.nonzero(found := (ranked >= 0).cpu().numpy())
         return pd.DataFrame(
             {
                 who: ids[rows],

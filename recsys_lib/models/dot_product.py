@@ -28,7 +28,7 @@ class _DotProduct(SampledRecommender):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> DotProductNet:
         # So the vectors start equally long, whatever the number of factors.
         std = self.init_std / self.factors**0.5

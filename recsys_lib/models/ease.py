@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -114,6 +115,4 @@ class EASE(Recommender):
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
         n_items = self.seen_.n_items
-        if state["weights"].shape != (n_items, n_items):
-            raise DataError(f"weights has shape {tuple(state['weights'].shape)}, not {(n_items, n_items)}.")
-        self.weights_ = state["weights"]
+        self.weights_ = check_tensor("weights", state["weights"], "float", n_items, n_items)

@@ -161,7 +161,7 @@ class BiasedMF(GradientRecommender):
         # Without a start away from zero the vectors never leave it: their gradients are each other.
         check_number("init_std", self.init_std, 0, open_low=True)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> BiasedMFNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> BiasedMFNet:
         return BiasedMFNet(n_users, n_items, self.factors, init_std=self.init_std, generator=generator)
 
     @torch.no_grad()

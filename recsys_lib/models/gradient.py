@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recsys_lib import distributed, training
 from recsys_lib._blocks import digest
 from recsys_lib._list_metrics import float_type
-from recsys_lib._validation import check_flag, check_integer
+from recsys_lib._validation import check_flag, check_integer, check_path, shown
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
@@ -74,7 +74,7 @@ class GradientRecommender(Recommender):
     # ------------------------------------------------------------------ what a model fills in
 
     @abstractmethod
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> nn.Module:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> nn.Module:
         """Make the network on the CPU; all its randomness comes from the generator."""
 
     @abstractmethod
@@ -134,7 +134,11 @@ class GradientRecommender(Recommender):
         """
         if self.patience is not None and valid is None:
             raise ValueError(f"patience={self.patience} needs validation data: fit(train, valid=...).")
-        if resume and checkpoint is None:
+        if checkpoint is not None:
+            check_path("checkpoint", checkpoint)
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise TypeError(f"callbacks must be a list of functions, got {shown(callbacks)}.")
+        if check_flag("resume", resume) and checkpoint is None:
             raise ValueError(
                 "resume=True needs the checkpoint to go on from: fit(..., checkpoint='file.pt')."
             )
@@ -194,11 +198,18 @@ class GradientRecommender(Recommender):
         return dict(self.net_.state_dict())
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
-        self.net_ = self._new_net().to(self.device_)
+        # Built without memory first: the parameters in a file may ask for a network of any size.
+        with torch.device("meta"):
+            expected = self._build(len(self.user_ids), len(self.item_ids), None).state_dict()
         # PyTorch lets some buffers of batch normalisation be missing.
-        missing = self.net_.state_dict().keys() - state.keys()
+        missing = expected.keys() - state.keys()
         if missing:
             raise KeyError(f"the weights lack {', '.join(sorted(missing))}")
+        for name, weights in expected.items():
+            found = tuple(state[name].shape), state[name].dtype
+            if found != (tuple(weights.shape), weights.dtype):
+                raise DataError(f"{name} has shape {found[0]} of {found[1]}, not {tuple(weights.shape)}.")
+        self.net_ = self._new_net().to(self.device_)
         self.net_.load_state_dict(state)
         self.net_.eval()
 

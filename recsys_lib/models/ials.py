@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -248,7 +249,5 @@ class IALS(Recommender):
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
         for name, ids in (("user", self.user_ids), ("item", self.item_ids)):
-            shape = state[f"{name}_factors"].shape
-            if shape != (len(ids), self.factors):
-                raise DataError(f"{name}_factors has shape {tuple(shape)}, not {(len(ids), self.factors)}.")
+            check_tensor(f"{name}_factors", state[f"{name}_factors"], "float", len(ids), int(self.factors))
         self._take(state["user_factors"], state["item_factors"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -135,8 +136,5 @@ class LowRankEASE(Recommender):
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
         kept = min(len(state["shares"]), int(self.factors))
-        expected = {"axes": (self.seen_.n_items, kept), "shares": (kept,)}
-        for name, shape in expected.items():
-            if state[name].shape != shape:
-                raise DataError(f"{name} has shape {tuple(state[name].shape)}, not {shape}.")
-        self.axes_, self.shares_ = state["axes"], state["shares"]
+        self.axes_ = check_tensor("axes", state["axes"], "float", self.seen_.n_items, kept)
+        self.shares_ = check_tensor("shares", state["shares"], "float", kept)

@@ -63,7 +63,7 @@ class MatrixFactorization(RowRecommender):
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
         check_number("dropout", self.dropout, 0, 1, open_high=True)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> FactorizationNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> FactorizationNet:
         return FactorizationNet(
             n_users,
             n_items,

@@ -74,7 +74,7 @@ class GMF(_NCF):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> GMFNet:
         net = GMFNet(
             IdEmbedding(n_users, self.factors, user_categories, init_std=self.init_std, generator=generator),
@@ -137,7 +137,7 @@ class MLP(_NCF):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> PairNet:
         return self._make_mlp(n_users, n_items, user_categories, item_categories, generator)
 
@@ -147,7 +147,7 @@ class MLP(_NCF):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> MLPNet:
         widths = [self.factors * 2**step for step in reversed(range(self.layers))]
         dim = self.embedding_dim or (max(1, widths[0] // 2) if widths else self.factors)
@@ -221,7 +221,7 @@ class NeuMF(MLP):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> PairNet:
         def vectors(n: int, categories: Histories | None) -> IdEmbedding:
             return IdEmbedding(n, self.factors, categories, init_std=self.init_std, generator=generator)

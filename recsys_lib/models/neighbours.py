@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_lib._tensors import check_indices, check_tensor
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
@@ -220,12 +221,13 @@ class ItemKNN(Recommender):
         }
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
-        self.indptr_: Tensor = state["indptr"]
-        self.neighbours_: Tensor = state["neighbours"]
-        self.similarities_: Tensor = state["similarities"]
-        n_items = self.seen_.n_items
-        if len(self.indptr_) != n_items + 1:
-            raise DataError(f"the file has neighbours for {len(self.indptr_) - 1} items, not for {n_items}.")
+        n_items, n = self.seen_.n_items, len(state["neighbours"])
+        self.indptr_: Tensor = check_tensor("indptr", state["indptr"], "int", n_items + 1)
+        self.neighbours_: Tensor = check_indices("neighbours", state["neighbours"], n_items, 1)
+        self.similarities_: Tensor = check_tensor("similarities", state["similarities"], "float", n)
+        ends = self.indptr_.tolist()
+        if ends[0] != 0 or ends[-1] != n or ends != sorted(ends):
+            raise DataError("indptr does not say where the neighbours of each item start and end.")
         # Row j of the table: how much having item j adds to the score of every item.
         self._table: Tensor | None = None
         sparse_bytes = 8 * len(self.neighbours_)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from recsys_lib.models._dropout import dropout
+from recsys_lib.models._linear import empty_linear
 from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
 # Numbers in one layer's output for the catalogue: bounds the memory of scoring it. A GPU wants more at once.
@@ -100,7 +101,7 @@ class GMFNet(PairNet):
         self.user, self.item = user, item
         # It starts as a dot product. With weights of both signs at the start, training takes several times as
         # long, and ends at a lower nDCG.
-        self.output: nn.Linear = nn.utils.skip_init(nn.Linear, user.ids.shape[1], 1, bias=bias)
+        self.output = empty_linear(user.ids.shape[1], 1, bias=bias)
         nn.init.ones_(self.output.weight)
         if bias:
             nn.init.zeros_(self.output.bias)
@@ -274,8 +275,7 @@ class NeuMFNet(PairNet):
 
 
 def _linear(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
-    # Made without its own initialisation, which would draw from PyTorch's global generator.
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, before, after)
+    layer = empty_linear(before, after)
     nn.init.xavier_normal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

@@ -153,7 +153,7 @@ class ProfilePopularity(Recommender):
             ranked, scores = rank_catalogue(
                 lambda rows: self._scores_of_profiles(coded.select(rows)),
                 torch.arange(len(coded), device=self.device_),
-                k,
+                min(k, len(self.item_ids)),
                 items=None if items is None else self._item_indices(items),
             )
         return self._ranked_frame("user", np.arange(len(coded)), "item", ranked, scores)
@@ -182,7 +182,7 @@ class ProfilePopularity(Recommender):
     def _load_state(self, state: dict[str, Tensor]) -> None:
         words = bytes(state["vocabulary"].cpu().tolist())
         self.vocabulary_ = [(column, value) for column, value in json.loads(words)]
-        self.profiles_ = Histories(state["indptr"], state["codes"], len(self.vocabulary_))
+        self.profiles_ = Histories.from_tensors(state["indptr"], state["codes"], len(self.vocabulary_))
         if len(self.profiles_) != len(self.user_ids):
             raise DataError(f"there are profiles for {len(self.profiles_)} of {len(self.user_ids)} users.")
 

@@ -71,7 +71,7 @@ class RecVAE(HistoryRecommender):
         check_number("kl_weight", self.kl_weight, 0)
         check_integer("encoder_passes", self.encoder_passes, 1)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return RecVAENet(n_items, self.width, self.factors, sparse=self._sparse, generator=generator)
 
     def _batches(self, data: Tensor, generator: torch.Generator) -> Iterator[Any]:

@@ -125,11 +125,11 @@ class SampledRecommender(GradientRecommender):
         n_items: int,
         user_categories: Histories | None,
         item_categories: Histories | None,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> PairNet:
         """Make the network on the CPU; all its randomness comes from the generator."""
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> nn.Module:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> nn.Module:
         return self._make_net(n_users, n_items, *self._categories, generator)
 
     # ------------------------------------------------------------------ fitting
@@ -279,5 +279,5 @@ def _categories_in(state: Mapping[str, Tensor], side: str) -> Histories | None:
     for key, codes in state.items():
         if f".{key}".endswith(f".{side}.codes"):
             stem = key.removesuffix("codes")
-            return Histories(state[f"{stem}indptr"], codes, len(state[f"{stem}features"]))
+            return Histories.from_tensors(state[f"{stem}indptr"], codes, len(state[f"{stem}features"]))
     return None

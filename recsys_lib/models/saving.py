@@ -15,7 +15,7 @@ from recsys_lib._files import atomic_write
 from recsys_lib._tensors import read_tensors
 from recsys_lib.device import resolve_device
 from recsys_lib.distributed import is_first
-from recsys_lib.errors import FileFormatError, RecsysError
+from recsys_lib.errors import DataError, FileFormatError, RecsysError
 from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from recsys_lib.models.base import Recommender
 
 FORMAT, VERSION = "recsys_lib model", 1
+# What is learned is held in these types only.
+_TYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 # Every kind of model by the name of its class; subclasses enter themselves.
 FAMILIES: dict[str, type[Any]] = {}
 
@@ -75,9 +77,14 @@ def load(path: str | os.PathLike[str], device: str = "auto", kind: type[Model] |
     try:
         model: Model = family(**header["params"], device=device)
         user_ids, item_ids = (_unpack_ids(contents[f"{w}_ids"], w) for w in ("user", "item"))
-        seen = Histories(contents["seen.indptr"], contents["seen.indices"].long(), len(item_ids))
+        seen = Histories.from_tensors(contents["seen.indptr"], contents["seen.indices"], len(item_ids))
+        if len(seen) != len(user_ids):
+            raise DataError(f"there are histories of {len(seen)} of {len(user_ids)} users.")
         model._wear(user_ids, item_ids, seen.to(resolve_device(device)))
         state = {k.removeprefix("state."): v for k, v in contents.items() if k.startswith("state.")}
+        for key, value in state.items():
+            if not isinstance(value, Tensor) or value.dtype not in _TYPES:
+                raise DataError(f"{key} is no tensor of {' or '.join(map(str, _TYPES))}.")
         model._load_state({key: value.to(model.device_) for key, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, RecsysError) as error:
         raise FileFormatError(
@@ -91,7 +98,7 @@ def _read_header(contents: dict[str, Any], path: str | os.PathLike[str]) -> dict
         header = json.loads(contents["header"])
         ours = header["format"] == FORMAT and isinstance(header["model"], str)
         version = int(header["version"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} was not written by this library.") from error
     if not ours:
         raise FileFormatError(f"{path} was not written by this library.")

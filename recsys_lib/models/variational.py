@@ -74,7 +74,7 @@ class MultVAE(HistoryRecommender):
         check_number("kl_weight", self.kl_weight, 0)
         check_integer("anneal_epochs", self.anneal_epochs, 0)
 
-    def _build(self, n_users: int, n_items: int, generator: torch.Generator) -> HistoryNet:
+    def _build(self, n_users: int, n_items: int, generator: torch.Generator | None) -> HistoryNet:
         return VariationalNet(
             n_items,
             self.layers,
