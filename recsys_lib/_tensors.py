@@ -13,7 +13,7 @@ import torch
 from recsys_lib.errors import FileFormatError
 
 # All that the readers of zip archives and of weights raise when a file is not what it should be.
-_UNREADABLE = (
+UNREADABLE = (
     zipfile.BadZipFile,
     pickle.UnpicklingError,
     OSError,
@@ -51,7 +51,7 @@ def read_tensors(path: str | os.PathLike[str], device: torch.device | str = "cpu
         if broken is not None:
             raise zipfile.BadZipFile(f"the checksum of {broken!r} is wrong")
         contents = torch.load(path, map_location=device, weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FileFormatError(f"{foreign} ({type(error).__name__}: {str(error)[:80]}).") from error
     if not isinstance(contents, dict):
         raise FileFormatError(f"{foreign} (it holds a {type(contents).__name__}).")

@@ -31,7 +31,7 @@ ROOMS = [
     ["datasets", "datasets.*", "_cuts", "splits"],
     ["metrics", "_list_metrics", "losses", "losses.*", "sampling"],
     ["ranking"],
-    ["sparse_rows", "_replica", "training"],
+    ["_shards", "sparse_rows", "_replica", "_checkpoints", "training"],
     ["models", "models.*"],
     ["evaluation", "evaluation.*"],
     ["mx", "mx.*"],

@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from recsys_lib import distributed, training
+from recsys_lib import _shards, distributed, training
 from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer
-from recsys_lib.errors import DataError
+from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
 from recsys_lib.models.base import Recommender
@@ -96,6 +96,14 @@ class GradientRecommender(Recommender):
         """Return what the batches need, on the device. Called once per fit; not kept afterwards."""
         return train.to_torch(self.device_)
 
+    def _check_shards(self) -> None:
+        """Raise an error that says why the tables of this model cannot be divided among processes."""
+        raise NotSupportedError(
+            f"shard_tables=True: the tables of {self.name} cannot be divided among processes. Models whose "
+            "tables can: GMF, MLP, NeuMF, BPR, LogisticMF, BottleneckAutoencoder. Fit others without it: "
+            "then each process has a copy."
+        )
+
     # ------------------------------------------------------------------ fitting
 
     def fit(
@@ -117,7 +125,7 @@ class GradientRecommender(Recommender):
             Held-out interactions over the same ids. They give the validation metric of each epoch, and the
             model keeps its best epoch, whether or not ``patience`` ends the training early.
         checkpoint : path, optional
-            Written after every epoch.
+            Written after every epoch. A folder, if several processes divide the tables.
         resume : bool
             Go on from the checkpoint when there is one. It must come from the same hyper-parameters and data;
             only ``epochs`` and ``patience`` may change.
@@ -134,6 +142,13 @@ class GradientRecommender(Recommender):
             raise ValueError(
                 "resume=True needs the checkpoint to go on from: fit(..., checkpoint='file.pt')."
             )
+        if distributed.shards_tables():
+            if self.clip_norm is not None:
+                raise ValueError(
+                    f"clip_norm={self.clip_norm} needs the whole gradient in one place, and "
+                    "shard_tables=True divides it: fit without one of them."
+                )
+            self._check_shards()
         return self._fit_or_forget(train, valid, checkpoint=checkpoint, resume=resume, callbacks=callbacks)
 
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
@@ -186,11 +201,32 @@ class GradientRecommender(Recommender):
 
     # ------------------------------------------------------------------ keeping
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file of tensors and JSON, atomically; of several ranks the first.
+
+        The file is for one process. If the ranks divide the tables, all must call this: the tables are
+        gathered in the main memory of the first, one after the other, and it holds all of them to write them.
+        """
+        super().save(path)
+
     def _state(self) -> dict[str, Tensor]:
-        return dict(self.net_.state_dict())
+        state, cuts = dict(self.net_.state_dict()), _shards.tables_of(self.net_)
+        for name, cut in cuts.items():
+            whole = _shards.at_first(state.pop(name), cut)
+            if whole is not None:
+                state[name] = whole
+        return state
+
+    def _need_whole_tables(self) -> None:
+        if _shards.tables_of(self.net_):
+            raise NotSupportedError(
+                f"the vectors of this {self.name} are divided among processes. "
+                "Call save(path), and load(path) in one process."
+            )
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
-        self.net_ = self._new_net().to(self.device_)
+        with distributed.whole_tables():
+            self.net_ = self._new_net().to(self.device_)
         # PyTorch lets some buffers of batch normalisation be missing.
         missing = self.net_.state_dict().keys() - state.keys()
         if missing:
