@@ -11,14 +11,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from recsys_lib import distributed
+from recsys_lib import _shards, distributed
 
 
 class Replica:
     """Computes the gradient of a batch of which every rank has a part.
 
     Ordinary gradients are averaged by PyTorch's ``DistributedDataParallel``, while the rest are still being
-    computed. Sparse ones, which it cannot take from our tables, are added up after it.
+    computed. Sparse ones, which it cannot take from our tables, are added up after it. Of tables that are
+    divided (:mod:`recsys_lib._shards`) a rank has the whole gradient of its rows already.
 
     Parameters
     ----------
@@ -41,15 +42,18 @@ class Replica:
             if getattr(module, "sparse", False)
             for name, parameter in module.named_parameters(recurse=False)
         }
+        cuts = _shards.tables_of(net)
+        self._divided = [parameter for name, parameter in net.named_parameters() if name in cuts]
+        sparse = {name: parameter for name, parameter in sparse.items() if name not in cuts}
         self._sparse = list(sparse.values())
         for tensor in (*self._sparse, *net.buffers()):
             distributed.from_first(tensor)
         # Looking for weights that a step leaves out takes time, so it is done for such nets alone.
         in_turns = bool(getattr(net, "trained_in_turns", False))
         self._task: nn.Module = _Task(net, loss, in_turns)
-        if any(p.requires_grad for name, p in net.named_parameters() if name not in sparse):
+        if any(p.requires_grad for name, p in net.named_parameters() if name not in sparse | cuts):
             # Nor do buffers have to be sent in every step: see share_buffers.
-            others = [f"net.{name}" for name in (*sparse, *dict(net.named_buffers()))]
+            others = [f"net.{name}" for name in (*sparse, *cuts, *dict(net.named_buffers()))]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._task, others)
             self._task = DistributedDataParallel(self._task, find_unused_parameters=in_turns)
 
@@ -77,6 +81,9 @@ class Replica:
                 parameter.grad = distributed.union_of_rows(parameter.grad / distributed.world_size())
             elif parameter.grad is not None:
                 dist.all_reduce(parameter.grad.div_(distributed.world_size()))
+        for parameter in self._divided:
+            if parameter.grad is not None:
+                parameter.grad.div_(distributed.world_size())
         return value.detach() * share if n else torch.zeros_like(share)
 
     def share_buffers(self) -> None:

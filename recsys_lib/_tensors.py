@@ -22,7 +22,7 @@ _BUILDERS = re.compile(r"torch\._utils _rebuild_tensor_v2|torch \w+Storage|colle
 _MOST_VIEWS = 4
 
 # All that the readers of zip archives and of weights raise when a file is not what it should be.
-_UNREADABLE = (
+UNREADABLE = (
     zipfile.BadZipFile,
     pickle.UnpicklingError,
     OSError,
@@ -70,7 +70,7 @@ def read_tensors(path: str | os.PathLike[str], device: torch.device | str = "cpu
         if sum(map(_claimed, _tensors_in(contents))) > _MOST_VIEWS * size:
             raise ValueError("tensors that are larger than the file")
         contents = _copied(contents, torch.device(device))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FileFormatError(f"{foreign} ({type(error).__name__}: {str(error)[:80]}).") from error
     if not isinstance(contents, dict):
         raise FileFormatError(f"{foreign} (it holds a {type(contents).__name__}).")

@@ -33,6 +33,19 @@ seed; that they do is checked. What a model promises about several ranks:
   other number of ranks, one included; all ranks must see the file.
 * Callbacks are called on every rank; if one returns True anywhere, all stop.
 
+Tables too large for one GPU are divided with ``process_group(shard_tables=True)``, or ``--shard-tables``
+after ``train``. Each rank then holds a contiguous part of the rows of the vectors of users and items, of
+their gradients, and of what the optimizer keeps of them: with N ranks 1/N of each, from the start on. What
+differs from the above:
+
+* For GMF, MLP, NeuMF, BPR, LogisticMF and BottleneckAutoencoder; others say why not.
+* Negatives are those of one process. So without dropout these learn what one process learns, but for
+  rounding.
+* ``recommend``, ``score`` and the like must be called by all ranks alike, within the block.
+* A checkpoint is a folder, to which each rank writes its part. It too can go on with any number of ranks.
+* ``save`` gathers the tables in the main memory of the first rank, one after the other, and writes a model
+  for one process. Nothing else puts a whole table anywhere.
+
 If a process dies, the others end with a :class:`RankError`, and the last checkpoint stays whole. Models that
 are not trained by gradient descent gain nothing: every rank does all of their work.
 
@@ -52,7 +65,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from recsys_lib._validation import check_number
+from recsys_lib._validation import check_flag, check_number
 from recsys_lib.errors import RecsysError
 
 __all__ = [
@@ -62,25 +75,29 @@ __all__ = [
     "any_rank",
     "anywhere",
     "check_device",
-    "differentiable_sum",
     "first_value",
     "from_first",
+    "home",
     "is_first",
     "launched",
     "mean",
     "my_part",
     "my_part_first",
+    "n_parts",
     "own_generator",
     "own_seed",
     "process_group",
     "rank",
+    "shards_tables",
     "union_of_rows",
     "wait",
+    "whole_tables",
     "world_size",
 ]
 
 # What torchrun tells each process. Launchers of clusters may set the first two without meaning us.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_sharding = False
 
 
 class RankError(RecsysError, RuntimeError):
@@ -110,12 +127,28 @@ def launched() -> bool:
     return all(os.environ.get(name) for name in _VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
 
 
+def shards_tables() -> bool:
+    """Tell whether tables that are made now are divided among the ranks."""
+    return _sharding and world_size() > 1
+
+
+@contextlib.contextmanager
+def whole_tables(*, shard: bool = False) -> Iterator[None]:
+    """Make whole tables on every rank, or divide them, for the time of a block."""
+    global _sharding
+    before, _sharding = _sharding, shard
+    try:
+        yield
+    finally:
+        _sharding = before
+
+
 def _running() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
 @contextlib.contextmanager
-def process_group(timeout: float = 600.0) -> Iterator[None]:
+def process_group(timeout: float = 600.0, *, shard_tables: bool = False) -> Iterator[None]:
     """Bring together the processes that ``torchrun`` has started, for the time of a block.
 
     At the end of the block the ranks wait for each other, so that what the first has written is there. What
@@ -127,6 +160,8 @@ def process_group(timeout: float = 600.0) -> Iterator[None]:
     timeout : float
         Seconds that a rank waits for the others before it gives up. A process that dies is noticed at once on
         CPUs, and ended by ``torchrun`` on GPUs; this is for one that hangs.
+    shard_tables : bool
+        Divide the tables of models that are fitted in the block among the ranks; see above.
 
     Raises
     ------
@@ -134,8 +169,10 @@ def process_group(timeout: float = 600.0) -> Iterator[None]:
         If another rank cannot be reached, dies or hangs.
     """
     seconds = check_number("timeout", timeout, 0, open_low=True)
+    shard = check_flag("shard_tables", shard_tables)
     if _running() or not launched():
-        yield
+        with whole_tables(shard=shard or _sharding):
+            yield
         return
     me, everyone = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _explained(me, everyone):
@@ -147,8 +184,9 @@ def process_group(timeout: float = 600.0) -> Iterator[None]:
                 torch.cuda.set_device(_local_rank())
         dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
         try:
-            yield
-            wait()
+            with whole_tables(shard=shard):
+                yield
+                wait()
         finally:
             dist.destroy_process_group()
 
@@ -203,13 +241,18 @@ def check_device(device: torch.device) -> None:
 # ---------------------------------------------------------------------- dividing the work
 
 
+def n_parts() -> int:
+    """Tell into how many parts the rows of a batch are divided: none if all ranks need them for tables."""
+    return 1 if shards_tables() else world_size()
+
+
 def my_part(rows: Tensor) -> Tensor:
     """Return this rank's part of a tensor that is the same on all ranks, cut along the first dimension.
 
     The parts are contiguous and differ in length by at most 1. A part is empty if there are more ranks than
-    rows.
+    rows. With divided tables every rank needs all of them.
     """
-    return rows if world_size() == 1 else rows.tensor_split(world_size())[rank()]
+    return rows if n_parts() == 1 else rows.tensor_split(world_size())[rank()]
 
 
 def my_part_first(rows: Tensor) -> Tensor:
@@ -230,8 +273,8 @@ def own_seed(generator: torch.Generator) -> int:
 
 
 def own_generator(generator: torch.Generator) -> torch.Generator:
-    """Return a generator for what each rank draws for itself; the same generator if there is one rank."""
-    if world_size() == 1:
+    """Return a generator for what each rank draws for itself; the same generator if there is one part."""
+    if n_parts() == 1:
         return generator
     return torch.Generator(device=generator.device).manual_seed(own_seed(generator))
 
@@ -239,8 +282,8 @@ def own_generator(generator: torch.Generator) -> torch.Generator:
 # ---------------------------------------------------------------------- putting it together
 
 
-def _home() -> torch.device:
-    """Return where single numbers have to be for the others to get them."""
+def home() -> torch.device:
+    """Return where numbers have to be for the others to get them."""
     on_gpu = dist.get_backend() == "nccl"  # a group that was started elsewhere, for GPUs alone
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
@@ -254,7 +297,7 @@ def add_up(value: float) -> float:
     """Return the sum of a number over all ranks, in double precision: the same on each of them."""
     if world_size() == 1:
         return value
-    total = torch.tensor(value, dtype=torch.float64, device=_home())
+    total = torch.tensor(value, dtype=torch.float64, device=home())
     dist.all_reduce(total)
     return float(total)
 
@@ -268,7 +311,7 @@ def mean(values: Tensor) -> float:
     if world_size() == 1:
         return float(values.mean())
     sums = torch.tensor([float(values.double().sum()), float(values.numel())], dtype=torch.float64)
-    sums = sums.to(_home())
+    sums = sums.to(home())
     dist.all_reduce(sums)
     return float(sums[0] / sums[1])
 
@@ -350,29 +393,3 @@ def union_of_rows(gradient: Tensor) -> Tensor:
     dist.all_reduce(total)
     with torch.sparse.check_sparse_tensor_invariants(enable=False):
         return torch.sparse_coo_tensor(union.unsqueeze(0), total, gradient.shape, is_coalesced=True)
-
-
-def differentiable_sum(x: Tensor) -> Tensor:
-    """Return the sum of a tensor over all ranks, through which gradients flow back to all ranks.
-
-    For what a loss needs to know of the whole batch. All ranks must call it the same number of times, and go
-    back through it.
-    """
-    result: Tensor = _Sum.apply(x)
-    return result
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slopes: Tensor) -> Tensor:
-        # Each rank's x is in the sum of each rank, so it is to blame for what all of them say.
-        total = slopes.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total

@@ -18,11 +18,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recsys_lib import _random, distributed
-from recsys_lib._files import atomic_write
+from recsys_lib import _checkpoints, _random, distributed
 from recsys_lib._replica import Replica
 from recsys_lib._shuffling import shuffled as shuffled
-from recsys_lib._tensors import read_tensors
 from recsys_lib._validation import check_choice, check_integer, check_number
 from recsys_lib.errors import FileFormatError, RecsysError
 from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients
@@ -205,7 +203,8 @@ def train(
     callbacks : sequence of callables
         Each is given an :class:`EpochEnd`; one that returns True ends the training.
     checkpoint : path, optional
-        Written after every epoch, atomically.
+        Written after every epoch, atomically. If several processes divide the tables it is a folder, to
+        which each of them writes its part.
     resume : bool
         Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
         undisturbed run; of several processes, but for rounding, if as many go on as before.
@@ -233,8 +232,8 @@ def train(
     """
     if options.patience is not None and validate is None:
         raise ValueError(f"patience={options.patience} needs validation data: pass valid= to fit.")
-    if checkpoint is not None and Path(checkpoint).is_dir():
-        raise IsADirectoryError(f"checkpoint={os.fspath(checkpoint)!r} is a folder. Name a file in it.")
+    if checkpoint is not None:
+        _checkpoints.check(checkpoint, resume)
     generator = torch.Generator(device=device).manual_seed(seed)
     fixed = {**asdict(options), "seed": int(seed), "validated": validate is not None, **(settings or {})}
     with _random.own_numbers(device, seed):
@@ -242,7 +241,8 @@ def train(
         if resume and checkpoint is not None and Path(checkpoint).exists():
             _restore(run, checkpoint, device)
         done = len(run.rows)
-        distributed.agree({**fixed, "epochs done in the checkpoint": done})
+        divided = {"shard_tables": distributed.shards_tables()}
+        distributed.agree({**fixed, **divided, "epochs done in the checkpoint": done})
         replica = _replica(net, loss, size, device)
         with _progress_bar(options.epochs, done, name, progress) as bar:
             for epoch in range(done + 1, options.epochs + 1):
@@ -253,9 +253,8 @@ def train(
                 bar.set_postfix({key: f"{v:.4f}" for key, v in run.rows[-1].items() if key != "epoch"})
                 stops = [callback(end) for callback in callbacks]
                 stop = distributed.any_rank(any(stops))
-                if checkpoint is not None and distributed.is_first():
-                    with atomic_write(checkpoint) as file:
-                        torch.save(run.state(), file)
+                if checkpoint is not None:
+                    _checkpoints.write(checkpoint, run.state(), net)
                 if stop:
                     break
         if checkpoint is not None:
@@ -263,7 +262,7 @@ def train(
     if run.best_state is not None:
         net.load_state_dict(run.best_state)
     # The loss of an epoch is that before its last step, so it says nothing about where that step led.
-    if not all(bool(weights.isfinite().all()) for weights in net.parameters()):
+    if distributed.any_rank(not all(bool(weights.isfinite().all()) for weights in net.parameters())):
         raise _diverged("training diverged: some weights are NaN or infinite", options)
     net.eval()
     return pd.DataFrame(run.rows)
@@ -359,10 +358,7 @@ def _out_of_patience(run: _Run, options: TrainingOptions, epoch: int) -> bool:
 def _restore(run: _Run, path: str | os.PathLike[str], device: torch.device) -> None:
     """Bring a run to where its checkpoint was written."""
     way_out = "Delete it to start anew, or pass resume=False."
-    try:
-        state = read_tensors(path, device)
-    except FileFormatError as error:
-        raise FileFormatError(f"the checkpoint cannot be read. {way_out} {error}") from error
+    state = _checkpoints.read(path, run.net, device)
     for key, value in state.get("settings", {}).items():
         if value != run.settings.get(key) and key not in ("epochs", "patience"):
             raise ValueError(

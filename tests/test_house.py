@@ -31,7 +31,7 @@ ROOMS = [
     ["datasets", "datasets.*", "_cuts", "splits"],
     ["metrics", "_list_metrics", "losses", "losses.*", "sampling"],
     ["ranking"],
-    ["sparse_rows", "_replica", "_shuffling", "training"],
+    ["_shards", "sparse_rows", "_replica", "_checkpoint_parts", "_checkpoints", "_shuffling", "training"],
     ["models", "models.*"],
     ["evaluation", "evaluation.*"],
     ["mx", "mx.*"],

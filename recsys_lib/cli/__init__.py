@@ -64,6 +64,8 @@ _TRAIN = """Examples:
   recsys-lib train --list-models                what every parameter means
   torchrun --nproc-per-node 2 -m recsys_lib train ratings.csv --model NeuMF --output model.pt \\
       --checkpoint run.pt --resume              in two processes, and on from where it was cut off
+  torchrun --nproc-per-node 2 -m recsys_lib train ratings.csv --model NeuMF --output model.pt \\
+      --shard-tables                            each has half of the vectors of users and items
 
 """
 
@@ -238,6 +240,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--checkpoint", metavar="FILE", help="write the state of training here after every epoch"
     )
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint, if it is there")
+    train.add_argument(
+        "--shard-tables",
+        action="store_true",
+        help="divide tables too large for one device among the processes; the checkpoint is then a folder",
+    )
     train.add_argument("--list-models", action="store_true", help="explain all models and parameters")
     _add_model_options(train)
     _add_table_options(train)
@@ -319,6 +326,10 @@ def _run(args: argparse.Namespace) -> None:
         "recommend": run.recommend,
     }
     if not distributed.launched():
+        if getattr(args, "shard_tables", False):
+            raise argparse.ArgumentError(
+                None, "--shard-tables divides tables among processes: start them with torchrun."
+            )
         commands[args.command](args)
         return
     if args.command != "train":
@@ -328,7 +339,7 @@ def _run(args: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         if _process():
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        stack.enter_context(distributed.process_group())
+        stack.enter_context(distributed.process_group(shard_tables=args.shard_tables))
         run.train(args)
 
 

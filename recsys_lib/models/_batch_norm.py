@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from recsys_lib.distributed import differentiable_sum, world_size
+from recsys_lib.distributed import world_size
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -34,3 +37,29 @@ class BatchNorm(nn.BatchNorm1d):
             self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
             self.num_batches_tracked += 1
         return (away * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
+
+
+def differentiable_sum(x: Tensor) -> Tensor:
+    """Return the sum of a tensor over all ranks, through which gradients flow back to all ranks.
+
+    For what a loss needs to know of the whole batch. All ranks must call it the same number of times, and go
+    back through it.
+    """
+    result: Tensor = _Sum.apply(x)
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> Tensor:
+        # Each rank's x is in the sum of each rank, so it is to blame for what all of them say.
+        total = slopes.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recsys_lib import _shards, distributed
 from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
-from recsys_lib.histories import Histories
+from recsys_lib.errors import NotSupportedError
 from recsys_lib.models.history_nets import (
     ACTIVATIONS,
     AutoencoderNet,
@@ -199,8 +200,21 @@ class BottleneckAutoencoder(HistoryRecommender):
             generator=generator,
         )
 
-    def _compare(self, logits: Tensor, targets: Histories) -> Tensor:
-        return super()._compare(logits, targets) / logits.shape[1]
+    def _check_shards(self) -> None:
+        if self.loss == "multinomial":
+            raise NotSupportedError(
+                "loss='multinomial' needs all scores of a person in one place, and shard_tables=True divides "
+                "them. Take loss='logistic' or 'mse'."
+            )
+
+    def _loss(self, net: Any, batch: Batch) -> Tensor:
+        _, histories, items = batch
+        columns, logits = net.encoder.columns(items), self._logits(net, batch).float()
+        if columns is None:
+            return self._compare(logits, histories) / histories.n_items
+        # The loss of this process's items, for the whole batch. The mean over processes is to be the sum.
+        value = self._compare(logits, _shards.narrowed(histories, columns)) * distributed.world_size()
+        return value / histories.n_items
 
 
 def check_layers(name: str, layers: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from recsys_lib import _shards
 from recsys_lib.errors import DataError
 from recsys_lib.histories import Histories
 
@@ -39,6 +40,8 @@ class IdEmbedding(nn.Module):
         :math:`e_i`.
     features : Parameter, shape (n_categories, d)
         :math:`f_c`. Only with categories, as are the buffers ``indptr`` and ``codes`` that hold them.
+    cut : Cut or None
+        Which rows of ``ids`` this process holds, if several divide them: :mod:`recsys_lib._shards`.
     """
 
     indptr: Tensor
@@ -54,7 +57,10 @@ class IdEmbedding(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.ids = nn.Parameter(torch.randn(n, dim, generator=generator) * init_std)
+        self.cut = _shards.cut(n)
+        self.cuts = {"ids": self.cut}
+        drawn = _shards.draw(n, lambda rows: torch.randn(rows, dim, generator=generator).mul_(init_std))
+        self.ids = nn.Parameter(drawn)
         self.features: nn.Parameter | None = None
         if categories is not None:
             vectors = torch.randn(categories.n_items, dim, generator=generator) * init_std
@@ -63,18 +69,38 @@ class IdEmbedding(nn.Module):
             self.register_buffer("codes", categories.indices.clone())
 
     def forward(self, index: Tensor) -> Tensor:
-        """Look up vectors, any shape (...) -> (..., d)."""
+        """Look up vectors, any shape (...) -> (..., d).
+
+        Of a divided table, in training each process is given those of its part of the first dimension.
+        """
+        if self.cut is not None:
+            return _shards.look_up(self.ids, self.cut, index, deal=self.training)
         # With features, all vectors at once: a batch with its negatives often needs most of them anyway.
         return rows_of(self.all(), index)
 
     def all(self) -> Tensor:
-        """Return the vectors of all ids, shape (n, d)."""
+        """Return the vectors of all ids, shape (n, d); of a divided table those of this process."""
         if self.features is None:
             return self.ids
         return self.ids + embedding_bag(self.codes, self.features, self.indptr[:-1], mode="sum")
 
+    def numbers(self, table: Tensor, index: Tensor) -> Tensor:
+        """Look up a number for each id in a table, (n,), that is divided as the vectors are, as they are."""
+        if self.cut is None:
+            return rows_of(table, index)
+        return _shards.look_up(table, self.cut, index, deal=self.training)
+
     def squared_lengths(self, index: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the squared lengths of vectors, any shape (...) -> (...); factors may have weights, (d,)."""
+        if self.cut is not None:
+            # Lengths take less room on the way than vectors.
+            def lengths_of(rows: Tensor) -> Tensor:
+                return (rows * rows).sum(-1)
+
+            if weights is None:
+                return _shards.look_up(self.ids, self.cut, index, deal=self.training, of=lengths_of)
+            vectors = self(index)
+            return (vectors * vectors) @ weights
         # Of all vectors when that is less work. A product, because squares have a slower gradient.
         some = self.features is None and index.numel() < len(self.ids)
         vectors = self(index) if some else self.all()

@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from recsys_lib import distributed, training
+from recsys_lib import _shards, distributed, training
 from recsys_lib._blocks import digest
 from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer, check_path, shown
-from recsys_lib.errors import DataError
+from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
 from recsys_lib.models.base import Recommender
@@ -100,6 +100,14 @@ class GradientRecommender(Recommender):
         """Return the columns on the device, with indices of int32: what is on the disk stays there."""
         return {name: column.to(self.device_) for name, column in train._tensors().items()}
 
+    def _check_shards(self) -> None:
+        """Raise an error that says why the tables of this model cannot be divided among processes."""
+        raise NotSupportedError(
+            f"shard_tables=True: the tables of {self.name} cannot be divided among processes. Models whose "
+            "tables can: GMF, MLP, NeuMF, BPR, LogisticMF, BottleneckAutoencoder. Fit others without it: "
+            "then each process has a copy."
+        )
+
     # ------------------------------------------------------------------ fitting
 
     def fit(
@@ -121,7 +129,7 @@ class GradientRecommender(Recommender):
             Held-out interactions over the same ids. They give the validation metric of each epoch, and the
             model keeps its best epoch, whether or not ``patience`` ends the training early.
         checkpoint : path, optional
-            Written after every epoch.
+            Written after every epoch. A folder, if several processes divide the tables.
         resume : bool
             Go on from the checkpoint when there is one. It must come from the same hyper-parameters and data;
             only ``epochs`` and ``patience`` may change.
@@ -142,6 +150,13 @@ class GradientRecommender(Recommender):
             raise ValueError(
                 "resume=True needs the checkpoint to go on from: fit(..., checkpoint='file.pt')."
             )
+        if distributed.shards_tables():
+            if self.clip_norm is not None:
+                raise ValueError(
+                    f"clip_norm={self.clip_norm} needs the whole gradient in one place, and "
+                    "shard_tables=True divides it: fit without one of them."
+                )
+            self._check_shards()
         return self._fit_or_forget(train, valid, checkpoint=checkpoint, resume=resume, callbacks=callbacks)
 
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
@@ -194,12 +209,32 @@ class GradientRecommender(Recommender):
 
     # ------------------------------------------------------------------ keeping
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file of tensors and JSON, atomically; of several ranks the first.
+
+        The file is for one process. If the ranks divide the tables, all must call this: the tables are
+        gathered in the main memory of the first, one after the other, and it holds all of them to write them.
+        """
+        super().save(path)
+
     def _state(self) -> dict[str, Tensor]:
-        return dict(self.net_.state_dict())
+        state, cuts = dict(self.net_.state_dict()), _shards.tables_of(self.net_)
+        for name, cut in cuts.items():
+            whole = _shards.at_first(state.pop(name), cut)
+            if whole is not None:
+                state[name] = whole
+        return state
+
+    def _need_whole_tables(self) -> None:
+        if _shards.tables_of(self.net_):
+            raise NotSupportedError(
+                f"the vectors of this {self.name} are divided among processes. "
+                "Call save(path), and load(path) in one process."
+            )
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
         # Built without memory first: the parameters in a file may ask for a network of any size.
-        with torch.device("meta"):
+        with distributed.whole_tables(), torch.device("meta"):
             expected = self._build(len(self.user_ids), len(self.item_ids), None).state_dict()
         # PyTorch lets some buffers of batch normalisation be missing.
         missing = expected.keys() - state.keys()
@@ -209,7 +244,8 @@ class GradientRecommender(Recommender):
             found = tuple(state[name].shape), state[name].dtype
             if found != (tuple(weights.shape), weights.dtype):
                 raise DataError(f"{name} has shape {found[0]} of {found[1]}, not {tuple(weights.shape)}.")
-        self.net_ = self._new_net().to(self.device_)
+        with distributed.whole_tables():
+            self.net_ = self._new_net().to(self.device_)
         self.net_.load_state_dict(state)
         self.net_.eval()
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
+from recsys_lib import _shards
 from recsys_lib.histories import Histories
 from recsys_lib.models._bags import sum_rows
 from recsys_lib.models._batch_norm import BatchNorm
@@ -48,17 +49,25 @@ class ItemTable(nn.Module):
     sparse : bool
         When asked for some items, give a gradient for these only, as :class:`recsys_lib.sparse_rows.LazyAdam`
         takes it.
+    cut : Cut, optional
+        Which rows of the table ``values`` are, if several processes divide it: :mod:`recsys_lib._shards`.
     """
 
-    def __init__(self, values: Tensor, *, sparse: bool = False) -> None:
+    def __init__(self, values: Tensor, *, sparse: bool = False, cut: _shards.Cut | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(values)
-        self.sparse = sparse
+        self.sparse, self.cut, self.cuts = sparse, cut, {"weight": cut}
+
+    def columns(self, items: Tensor | None) -> slice | None:
+        """Tell which of some items, ascending, or of all, this process holds; None if the table is whole."""
+        return None if self.cut is None else _shards.columns_of(self.cut, items)
 
     def forward(self, items: Tensor | None = None) -> Tensor:
-        """Return the rows of some different items, ascending, or of all -> (m, d)."""
+        """Return the rows of some different items, ascending, or of all, that are here -> (m, d)."""
         if items is None:
             return self.weight
+        if self.cut is not None:
+            items = items[self.columns(items)] - self.cut.rows.start
         return take_rows(self.weight, items) if self.sparse else self.weight.index_select(0, items)
 
 
@@ -217,23 +226,39 @@ class BottleneckNet(HistoryNet):
     ) -> None:
         super().__init__()
         first, second = widths
-        self.encoder = ItemTable(torch.randn(n_items, first, generator=generator) * 0.01, sparse=sparse)
+        cut = _shards.cut(n_items)
+        drawn = _shards.draw(n_items, lambda rows: torch.randn(rows, first, generator=generator).mul_(0.01))
+        self.encoder = ItemTable(drawn, sparse=sparse, cut=cut)
         self.encoder_bias = nn.Parameter(torch.zeros(first))
         self.norm = nn.ModuleList([BatchNorm(first), BatchNorm(second)])
         self.middle = empty_linear(first, second)
         with torch.no_grad():
             for parameter in self.middle.parameters():
                 parameter.copy_(_uniform(tuple(parameter.shape), first, generator))
-        self.decoder = ItemTable(_uniform((n_items, second), second, generator), sparse=sparse)
-        self.output_bias = ItemTable(torch.full((n_items,), output_bias), sparse=sparse)
+        drawn = _shards.draw(n_items, lambda rows: _uniform((rows, second), second, generator))
+        self.decoder = ItemTable(drawn, sparse=sparse, cut=cut)
+        self.output_bias = ItemTable(torch.full((len(drawn),), output_bias), sparse=sparse, cut=cut)
         self.dropout = dropout
 
     def forward(self, histories: Histories, items: Tensor | None = None) -> Tensor:
-        """Score items, b lists over m items -> (b, m)."""
-        z = sum_rows(self.encoder(items), histories) + self.encoder_bias
+        """Score items, b lists over m items -> (b, m).
+
+        In training with divided tables every process is given the whole batch. It adds up the vectors that it
+        has, goes on with its part of the people, and scores for all people the items that it has.
+        """
+        cut, columns = self.encoder.cut, self.encoder.columns(items)
+        if cut is None or columns is None:
+            z = sum_rows(self.encoder(items), histories)
+        else:
+            z = sum_rows(self.encoder(items), _shards.narrowed(histories, columns))
+            z = _shards.add_up(z, cut, deal=self.training)
+        z = z + self.encoder_bias
         z = dropout(self.norm[0](z.relu()), self.dropout, self.training)
         z = dropout(self.norm[1](self.middle(z).relu()), self.dropout, self.training)
-        return torch.addmm(self.output_bias(items), z, self.decoder(items).T)
+        if cut is not None and self.training:
+            z = _shards.collect(z, len(histories))
+        scores = torch.addmm(self.output_bias(items), z, self.decoder(items).T)
+        return scores if cut is None or self.training else _shards.join_columns(scores, cut)
 
     def item_vectors(self) -> Tensor:
         """Return the vectors with which items are decoded, shape (n_items, d)."""
@@ -254,7 +279,8 @@ def silence(net: nn.Module, items: Tensor) -> None:
     """
     for module in net.modules():
         if isinstance(module, ItemTable):
-            module.weight[items] = 0.0 if module.weight.ndim > 1 else _LAST
+            mine = items if module.cut is None else items[module.cut.rows]
+            module.weight[mine] = 0.0 if module.weight.ndim > 1 else _LAST
 
 
 def input_weights(histories: Histories, normalise: bool, noise: float) -> Tensor | None:

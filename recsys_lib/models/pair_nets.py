@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from recsys_lib import _shards
 from recsys_lib.models._dropout import dropout
 from recsys_lib.models._linear import empty_linear
 from recsys_lib.models.embeddings import IdEmbedding, rows_of
@@ -56,25 +57,30 @@ class DotProductNet(PairNet):
         self.user, self.item = user, item
         self.user_bias = nn.Parameter(torch.zeros(len(user.ids))) if user_bias else None
         self.item_bias = nn.Parameter(torch.zeros(len(item.ids)))
+        self.cuts = {"user_bias": user.cut, "item_bias": item.cut}
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        scores = _dot(self.user(users), self.item(items)) + rows_of(self.item_bias, items)
-        return scores if self.user_bias is None else scores + _like(rows_of(self.user_bias, users), items)
+        scores = _dot(self.user(users), self.item(items)) + self.item.numbers(self.item_bias, items)
+        if self.user_bias is None:
+            return scores
+        return scores + _like(self.user.numbers(self.user_bias, users), items)
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
         q = self.item.all() if items is None else self.item(items)
-        bias = self.item_bias if items is None else rows_of(self.item_bias, items)
+        bias = self.item_bias if items is None else self.item.numbers(self.item_bias, items)
         if self.user_bias is not None:
-            bias = bias + rows_of(self.user_bias, users).unsqueeze(1)
-        return torch.addmm(bias, self.user(users), q.T)
+            bias = bias + self.user.numbers(self.user_bias, users).unsqueeze(1)
+        return _joined(torch.addmm(bias, self.user(users), q.T), self.item, items)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the mean squared length of the vectors and biases in pairs -> scalar."""
         total = _mean_squared_length(self.user, self.item, users, items)
-        total = total + rows_of(self.item_bias, items).square().mean()
-        return total if self.user_bias is None else total + rows_of(self.user_bias, users).square().mean()
+        total = total + self.item.numbers(self.item_bias, items).square().mean()
+        if self.user_bias is None:
+            return total
+        return total + self.user.numbers(self.user_bias, users).square().mean()
 
     def item_vectors(self) -> Tensor:
         """Return the vectors of all items, shape (n_items, d)."""
@@ -115,7 +121,8 @@ class GMFNet(PairNet):
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
         q = self.item.all() if items is None else self.item(items)
         weighted = self.user(users) * self.output.weight
-        return weighted @ q.T if self.output.bias is None else torch.addmm(self.output.bias, weighted, q.T)
+        bias = self.output.bias
+        return _joined(weighted @ q.T if bias is None else torch.addmm(bias, weighted, q.T), self.item, items)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         r"""Return the mean squared length of vectors in pairs, with h shared out to both of them -> scalar.
@@ -173,7 +180,7 @@ class MLPNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        if items.numel() > len(self.item.ids):
+        if self.item.cut is None and items.numel() > len(self.item.ids):
             from_item = rows_of(self._from_items(self.item.all()), items)
         else:
             from_item = self._from_items(self.item(items))
@@ -188,7 +195,7 @@ class MLPNet(PairNet):
             self._rest(from_user.unsqueeze(1) + from_items)
             for from_user in self._from_users(users).split(size)
         ]
-        return torch.cat(parts)
+        return _joined(torch.cat(parts), self.item, items)
 
     def _first(self) -> nn.Linear:
         layer = self.hidden[0] if len(self.hidden) else self.output
@@ -284,6 +291,11 @@ def _linear(before: int, after: int, generator: torch.Generator | None) -> nn.Li
 def _like(of_users: Tensor, items: Tensor) -> Tensor:
     """Give what belongs to users, (b, ...), a dimension for their items, if these are a table (b, m)."""
     return of_users.unsqueeze(1) if items.ndim > 1 else of_users
+
+
+def _joined(scores: Tensor, item: IdEmbedding, items: Tensor | None) -> Tensor:
+    """Lay scores of the catalogue side by side, if each process has those of its rows of the table."""
+    return scores if item.cut is None or items is not None else _shards.join_columns(scores, item.cut)
 
 
 def _dot(p: Tensor, q: Tensor) -> Tensor:

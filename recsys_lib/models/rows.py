@@ -151,6 +151,7 @@ class RowRecommender(GradientRecommender):
 
     @torch.no_grad()
     def _item_vectors(self) -> Tensor:
+        self._need_whole_tables()
         vectors: Tensor = self.net_.item_vectors()
         return vectors
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys_lib import distributed, losses
+from recsys_lib import _shards, distributed, losses
 from recsys_lib._validation import check_choice, check_flag, check_integer, check_number
-from recsys_lib.errors import DataError
+from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
 from recsys_lib.models.embeddings import categories_of
@@ -144,6 +144,23 @@ class SampledRecommender(GradientRecommender):
                 f"these with: {shown}{', ...' if len(full) > 5 else ''}. Leave these users out."
             )
 
+    def _check_shards(self) -> None:
+        for name in ("user_features", "item_features"):
+            if getattr(self, name):
+                raise NotSupportedError(
+                    f"shard_tables=True goes without features, got {name}={getattr(self, name)}."
+                )
+        if self.sampler in ("hard", "in-batch"):
+            raise NotSupportedError(
+                f"shard_tables=True goes with sampler='uniform' or 'popularity', got {self.sampler!r}."
+            )
+
+    def _size(self, batch: Any) -> int:
+        if not distributed.shards_tables():
+            return super()._size(batch)
+        mine = _shards.part(len(batch[0]))
+        return mine.stop - mine.start
+
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
         if self.record_negatives and self._goes_on(options):
             raise ValueError(
@@ -188,12 +205,13 @@ class SampledRecommender(GradientRecommender):
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield users (b,), their items (b,), and the items to compare with (b, negatives).
 
+        With divided tables all that the processes share is in the batch of each of them.
         In place of the last, the in-batch sampler has a mask of what to leave out, (b, b). If several
         processes divide a batch of c, all c items are there, those of the b users first: a mask (b, c).
         """
         size, n = int(self.batch_size), int(self.pool if self.sampler == "hard" else self.negatives)
         own = distributed.own_generator(generator)
-        n_batches = max(1, _DRAWN_AT_ONCE * distributed.world_size() // (size * n))
+        n_batches = max(1, _DRAWN_AT_ONCE * distributed.n_parts() // (size * n))
         for rows in shuffled(len(data["users"]), n_batches * size, generator):
             if self._sampler is None:
                 yield from (self._with_each_other(data, batch) for batch in rows.split(size))
@@ -228,7 +246,10 @@ class SampledRecommender(GradientRecommender):
         else:
             pairs = torch.cat([items.unsqueeze(1), others], dim=1)
             # The loss is computed in single precision, whatever the network is computed in.
-            value = self._compare(net(users, pairs).float(), pairs)
+            logits = net(users, pairs).float()
+            # With divided tables the network has returned those of this process's part of the batch.
+            mine = pairs[_shards.part(len(pairs))] if distributed.shards_tables() else pairs
+            value = self._compare(logits, mine)
         return value + self.l2 * net.penalty(users, pairs) if self.l2 else value
 
     def _compare(self, logits: Tensor, items: Tensor) -> Tensor:
@@ -259,6 +280,7 @@ class SampledRecommender(GradientRecommender):
 
     @torch.no_grad()
     def _item_vectors(self) -> Tensor:
+        self._need_whole_tables()
         vectors: Tensor = self.net_.item_vectors()
         return vectors
 

@@ -33,6 +33,7 @@ Model = TypeVar("Model", bound="Recommender")
 
 def save(model: Recommender, path: str | os.PathLike[str]) -> None:
     """Write a fitted model; see :meth:`Recommender.save`."""
+    learned = model._state()  # of divided tables, every process has to send its part
     if not is_first():
         return
     params = {f.name: getattr(model, f.name) for f in fields(model) if f.name != "device"}
@@ -44,7 +45,7 @@ def save(model: Recommender, path: str | os.PathLike[str]) -> None:
         "seen.indptr": model.seen_.indptr.cpu(),
         "seen.indices": model.seen_.indices.int().cpu(),
     }
-    contents |= {f"state.{key}": value.detach().cpu() for key, value in model._state().items()}
+    contents |= {f"state.{key}": value.detach().cpu() for key, value in learned.items()}
     with atomic_write(path) as file:
         torch.save(contents, file)
 
