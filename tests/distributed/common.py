@@ -15,6 +15,7 @@ import torch
 from recsys_lib import datasets, splits
 from recsys_lib.models import (
     BPR,
+    GMF,
     MLP,
     AutoRec,
     BiasedMF,
@@ -72,6 +73,19 @@ DRAWN: dict[str, Make] = {
     ),
     "NeuMF": _maker(NeuMF, factors=4, batch_size=300, pretrain_epochs=1),
     "MLP-bfloat16": _maker(MLP, factors=4, batch_size=300, dropout=0.2, precision="bfloat16"),
+}
+
+# With divided tables negatives are those of one process, so these too must learn what one learns.
+DIVIDED: dict[str, Make] = {
+    "NeuMF": _maker(NeuMF, factors=4, batch_size=300, l2=0.01, pretrain_epochs=1, epochs=2),
+    "GMF": _maker(GMF, factors=4, batch_size=301, weight_decay=1e-3, epochs=2),
+    "BPR": _maker(BPR, factors=4, batch_size=300, epochs=2),
+    "LogisticMF": _maker(LogisticMF, factors=4, sampler="popularity", loss="softmax", epochs=2),
+    "Bottleneck": _maker(BottleneckAutoencoder, batch_size=31, **_SGD),
+    # The sparse gradients of the items of a batch, and LazyAdam.
+    "Bottleneck-batch": _maker(
+        BottleneckAutoencoder, batch_size=40, decode="batch", dropout=0.0, layers=(8, 6), loss="mse"
+    ),
 }
 
 

@@ -8,17 +8,19 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from recsys_lib import distributed, training
+from recsys_lib import _shards, distributed, training
 from recsys_lib.distributed import RankError, my_part, rank, world_size
+from recsys_lib.errors import NotSupportedError
 from recsys_lib.models._batch_norm import BatchNorm
 from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.training import EpochEnd, TrainingOptions, shuffled
-from tests.distributed.common import DRAWN, EXACT, SPLIT, chosen, results
+from tests.distributed.common import DIVIDED, DRAWN, EXACT, SPLIT, chosen, results
 
 
 def weights(model: GradientRecommender) -> str:
@@ -231,5 +233,108 @@ def killed(folder: Path) -> None:
         )
 
 
+# ---------------------------------------------------------------------- divided tables
+
+
+def check_divided_pieces() -> None:
+    """Against whole tables: what is drawn, lookups, gradients; batches that do not divide, and of one row."""
+    n, me = world_size(), rank()
+    whole = torch.randn(2 * 16384 + 9, 3, generator=torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(4)
+    mine = _shards.cut(len(whole))
+    drawn = _shards.draw(len(whole), lambda rows: torch.randn(rows, 3, generator=generator))
+    assert torch.equal(drawn, whole[mine.rows])
+    table, expected = nn.Parameter(drawn), nn.Parameter(whole)
+    generator = torch.Generator().manual_seed(5)
+    for b in (5, 1):
+        index = torch.randint(len(whole), (b, 2), generator=generator)
+        assert torch.equal(_shards.look_up(table, mine, index, deal=False), whole[index])
+        slopes = torch.randn(b, 2, 3, generator=generator)
+        found = _shards.look_up(table, mine, index, deal=True)
+        assert torch.equal(found, whole[index][_shards.part(b)])
+        (found * slopes[_shards.part(b)]).sum().backward()
+        (expected[index] * slopes).sum().backward()
+        torch.testing.assert_close(table.grad, expected.grad[mine.rows])
+    x = torch.ones(len(range(5)[_shards.part(5)]), 2, requires_grad=True)
+    (_shards.collect(x, 5) * (me + 1)).sum().backward()
+    assert x.grad.unique().tolist() == [n * (n + 1) / 2]
+    gathered = _shards.at_first(drawn, mine)
+    assert (gathered is None) == (me > 0)
+    assert gathered is None or torch.equal(gathered, whole)
+    with pytest.raises(ValueError, match="cannot divide a table of 1 rows among 2 processes"):
+        _shards.cut(1)
+
+
+def check_bytes(model: GradientRecommender) -> None:
+    """Count what this process holds of tables, gradients and the optimizer's: half, and a row at most."""
+    state = _Kept.optimizer.state
+    cuts = _shards.tables_of(model.net_)
+    assert cuts
+    for name, parameter in model.net_.named_parameters():
+        kept = [parameter, *(value for value in state[parameter].values() if value.ndim)]
+        assert len(kept) == 3  # Adam's two
+        row = parameter[0].nbytes
+        whole = cuts[name].n * row if name in cuts else parameter.nbytes
+        for tensor in kept:
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+            limit = whole / world_size() + row if name in cuts else whole
+            assert tensor.nbytes <= limit, (name, tensor.nbytes, whole)
+        assert name not in cuts or parameter.grad.nbytes == parameter.nbytes
+    assert distributed.add_up(sum(len(cut) for cut in cuts.values())) == sum(cut.n for cut in cuts.values())
+
+
+class _Kept:
+    """The optimizer that was made last."""
+
+    optimizer: torch.optim.Optimizer
+
+
+def check_refusals(folder: Path) -> None:
+    for model, words in (
+        (EXACT["BiasedMF"](), "the tables of BiasedMF cannot be divided"),
+        (EXACT["in-batch"](), "goes with sampler='uniform' or 'popularity', got 'in-batch'"),
+        (DIVIDED["Bottleneck"](loss="multinomial"), "loss='multinomial' needs all scores"),
+        (DIVIDED["GMF"](item_features=["genre"]), "goes without features, got item_features="),
+        (DIVIDED["GMF"](clip_norm=1.0), "clip_norm=1.0 needs the whole gradient"),
+    ):
+        with pytest.raises((NotSupportedError, ValueError), match=words):
+            model.fit(SPLIT.train)
+    (folder / f"file {rank()}.pt").write_bytes(b"whole tables")
+    with pytest.raises(ValueError, match="is a file of whole tables, and shard_tables=True divides them"):
+        DIVIDED["GMF"]().fit(SPLIT.train, checkpoint=folder / f"file {rank()}.pt")
+
+
+def divided(folder: Path) -> None:
+    found = {}
+    make_optimizer = training._make_optimizer
+
+    def keep(*arguments: Any) -> torch.optim.Optimizer:
+        _Kept.optimizer = make_optimizer(*arguments)
+        return _Kept.optimizer
+
+    training._make_optimizer = keep
+    with distributed.process_group(shard_tables=True):
+        check_divided_pieces()
+        check_refusals(folder)
+        for name, make in DIVIDED.items():
+            model = make().fit(SPLIT.train, SPLIT.test, checkpoint=folder / name)
+            found[name] = results(model)
+            model.save(folder / f"{name}.pt")
+            if name == "GMF":
+                check_bytes(model)
+                with pytest.raises(NotSupportedError, match="the vectors of this GMF are divided"):
+                    model.similar_items([0])
+        again = DIVIDED["GMF"](epochs=3).fit(SPLIT.train, SPLIT.test, checkpoint=folder / "GMF", resume=True)
+        found["GMF longer"] = results(again)
+    with pytest.raises(NotSupportedError, match="divided among 2 processes, so it can be used by all"):
+        model.recommend(k=1)
+    if not rank_of_launch():
+        torch.save(found, folder / "divided.pt")
+
+
+def rank_of_launch() -> int:
+    return int(os.environ["RANK"])
+
+
 if __name__ == "__main__":
-    {"everything": everything, "killed": killed}[sys.argv[1]](Path(sys.argv[2]))
+    {"everything": everything, "killed": killed, "divided": divided}[sys.argv[1]](Path(sys.argv[2]))
