@@ -33,6 +33,7 @@ ROOMS = [
     ["ranking"],
     ["sparse_rows", "_replica", "training"],
     ["models", "models.*"],
+    ["web"],
     ["evaluation", "evaluation.*"],
     ["mx", "mx.*"],
     ["plots", "plots.*"],
