@@ -33,6 +33,7 @@ ROOMS = [
     ["ranking"],
     ["_shards", "sparse_rows", "_replica", "_checkpoint_parts", "_checkpoints", "_shuffling", "training"],
     ["models", "models.*"],
+    ["web"],
     ["evaluation", "evaluation.*"],
     ["mx", "mx.*"],
     ["plots", "plots.*"],

@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 from sphinx.util.nodes import make_refnode
@@ -24,6 +25,16 @@ def silence_thebe(app: Any, config: Any) -> None:
 def drop_thebe_style(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     styles = context.get("css_files", [])
     context["css_files"] = [one for one in styles if "thebe" not in str(getattr(one, "filename", one))]
+
+
+def add_film_search(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Bring scripts and style of the film search to the pages that hold one, and the models if they are there."""
+    if 'class="film-search"' not in context.get("body", ""):
+        return
+    if (Path(app.srcdir) / "book" / "_static" / "films.js").is_file():
+        app.add_js_file("films.js", loading_method="defer")
+    app.add_js_file("film-search.js", loading_method="defer")
+    app.add_css_file("film-search.css")
 
 
 @functools.cache
@@ -69,6 +80,7 @@ def keep_last_underscore(app: Any, what: str, name: str, obj: Any, options: Any,
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", silence_thebe)
     app.connect("html-page-context", drop_thebe_style, priority=900)
+    app.connect("html-page-context", add_film_search)
     app.connect("missing-reference", link_by_any_name)
     app.connect("autodoc-process-docstring", keep_last_underscore, priority=900)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

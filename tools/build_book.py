@@ -94,6 +94,11 @@ def execute_chapter(
         where.append(f"  full messages: {partial.with_suffix('.log')}")
         return "\n".join([f"FAILED    {chapter.name}", execute.failure_report(partial), *where])
     target.parent.mkdir(parents=True, exist_ok=True)
+    written = chapter.written(layout.executed)
+    shutil.rmtree(written, ignore_errors=True)
+    for_pages = execute.working_folder(layout, chapter.name) / execute.FOR_PAGES
+    if for_pages.is_dir():
+        os.replace(for_pages, written)
     os.replace(partial, target)
     partial.with_suffix(".log").unlink(missing_ok=True)
     record = {"fingerprint": fingerprint, "seconds": round(seconds, 2), "cores": execute.threads(jobs)}
@@ -142,6 +147,8 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
         notebook = nbformat.read(chapter.notebook(layout.executed), as_version=4)
         page = for_the_page(notebook, seconds=record["seconds"], cores=record["cores"])
         files[f"{chapter.doc}.ipynb"] = nbformat.writes(page).encode()
+        written = chapter.written(layout.executed)
+        files |= {f"book/_static/{path.name}": path.read_bytes() for path in files_below(written)}
     assert notebooks <= files.keys()
     return files
 

@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import nbformat
 from tools.layout import BuildError, Layout
 
 CELL_SECONDS = 600  # a single cell that takes longer is stuck
+FOR_PAGES = "_static"  # what a notebook writes into this folder is put beside the pages
 
 
 def threads(jobs: int = 1) -> int:
@@ -70,12 +72,18 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
             raise BuildError(f"{path.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}")
 
 
+def working_folder(layout: Layout, name: str) -> Path:
+    """The folder in which the notebook of that name runs."""
+    return layout.run / "cwd" / name
+
+
 def run(source: Path, target: Path, layout: Layout, parameters: Mapping[str, Any], jobs: int = 1) -> bool:
     """Execute `source` into `target`; whether it ran to its end. What it printed goes to a log beside it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     # an empty folder of its own: a notebook that writes a relative path can't touch the repository
-    folder = layout.run / "cwd" / target.stem
+    folder = working_folder(layout, target.stem)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tools.execute", str(source), str(target)]
     command += ["--cwd", str(folder), "--parameters", json.dumps(dict(parameters))]

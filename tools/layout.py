@@ -76,6 +76,10 @@ class Chapter:
         """The chapter's notebook below `folder`."""
         return folder / f"{self.doc}.ipynb"
 
+    def written(self, folder: Path) -> Path:
+        """Where the files lie that the executed notebook wrote for the pages."""
+        return folder / f"{self.doc}.files"
+
     def record(self, folder: Path) -> Path:
         """The record that lies beside the executed notebook."""
         return folder / f"{self.doc}.json"
