@@ -35,7 +35,13 @@ def measure(x: Interactions, factors: int, batch_size: int, epochs: int = 4) -> 
         marks.append((time.perf_counter(), loopback_bytes()))
 
     model = LogisticMF(
-        factors=factors, batch_size=batch_size, epochs=epochs, l2=0.0, negatives=4, device="cpu", progress=False
+        factors=factors,
+        batch_size=batch_size,
+        epochs=epochs,
+        l2=0.0,
+        negatives=4,
+        device="cpu",
+        progress=False,
     )
     model.fit(x, callbacks=[mark])
     steps = (epochs - 1) * -(-len(x) // batch_size)
@@ -57,7 +63,8 @@ def main() -> None:
         with distributed.process_group(), distributed.whole_tables(shard=divided):
             ms, mb = measure(x, args.factors, args.batch)
             if distributed.is_first():
-                print(f"{'divided' if divided else 'copies':8} {ms:8.1f} ms  {mb:8.1f} MB per step, all processes")
+                what = "divided" if divided else "copies"
+                print(f"{what:8} {ms:8.1f} ms  {mb:8.1f} MB per step, all processes")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ def step_on_paper(
     memory_gb_s: float = 3_000.0,
     network_gb_s: float = 50.0,
 ) -> dict[str, float | str]:
-    r"""Work out one step of a table that is divided by rows, with Adam and dense gradients, as recsys_lib does.
+    r"""Work out a step of a table that is divided by rows, with Adam and dense gradients.
 
     With N GPUs and V = examples * lookups vectors of D bytes in a batch, of a table of T bytes:
 
     * It holds 4 T / N: weights, gradient and two moments.
-    * It sends V D (N - 1) / N when vectors are added up and dealt out, and the same on the way back. Sending a
+    * It sends V D (N - 1) / N when vectors are added up and dealt out, and as much on the way back. Sending a
       vector only to the GPU that asked for it (all-to-all, as TorchRec does) would be 1 / N of that.
     * Its memory moves 8 T / N: zeros into the gradient, which Adam reads with weights and moments, and writes
       the last three; and 6 V D for lookups and their gradients. With sparse gradients and LazyAdam,

@@ -6,6 +6,7 @@ those who divide tables.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle  # only to read names that are known to be harmless
 import warnings
@@ -46,7 +47,17 @@ _HARMLESS = {
 
 def write(folder: Path, state: Mapping[str, Any], net: nn.Module) -> None:
     """Write this process's part of a state to a folder."""
-    save(_flat(state, net), checkpoint_id=folder, no_dist=not distributed.shards_tables())
+    alone = not distributed.shards_tables()
+    with _quiet():
+        save(_flat(state, net), checkpoint_id=folder, no_dist=alone)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """One process alone is no reason for a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _flat(state: Mapping[str, Any], net: nn.Module) -> dict[str, Tensor]:
@@ -90,8 +101,7 @@ def read(path: Path, pointer: Path, net: nn.Module) -> dict[str, Any]:
         reader = _Reader(path / pointer.read_text())
         found = reader.read_metadata().state_dict_metadata
         flat = {key: _room_for(key, about, net) for key, about in found.items()}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        with _quiet():
             load(flat, storage_reader=reader, no_dist=True)  # each process what it needs
         rest = torch.load(io.BytesIO(flat.pop("rest").numpy().tobytes()), weights_only=True)
     except (*UNREADABLE, CheckpointException) as error:

@@ -136,6 +136,7 @@ class _Run:
     best_valid: float = -math.inf
     best_epoch: int = 0
     best_state: dict[str, Tensor] | None = None
+    kept: bool = False  # whether there is a checkpoint of the last epoch
 
     def state(self) -> dict[str, Any]:
         return {
@@ -157,6 +158,7 @@ class _Run:
         self.rows = state["rows"]
         self.best_valid, self.best_epoch = state["best"]
         self.best_state = state["best_state"]
+        self.kept = True
 
 
 def train(
@@ -255,15 +257,13 @@ def train(
                 stop = distributed.any_rank(any(stops))
                 if checkpoint is not None:
                     _checkpoints.write(checkpoint, run.state(), net)
+                    run.kept = True
                 if stop:
                     break
         if checkpoint is not None:
             distributed.wait()  # for the first process to have written it
     if run.best_state is not None:
         net.load_state_dict(run.best_state)
-    # The loss of an epoch is that before its last step, so it says nothing about where that step led.
-    if distributed.any_rank(not all(bool(weights.isfinite().all()) for weights in net.parameters())):
-        raise _diverged("training diverged: some weights are NaN or infinite", options)
     net.eval()
     return pd.DataFrame(run.rows)
 
@@ -306,7 +306,11 @@ def _epoch(
         count += 1
     mean = distributed.add_up(float(total)) / max(1, count)
     if not math.isfinite(mean):
-        raise _diverged(f"the training loss became {mean} in epoch {epoch}", options)
+        raise _diverged(f"the training loss became {mean} in epoch {epoch}", options, run)
+    # The loss of an epoch is that before its last step, so it says nothing about where that step led. No
+    # checkpoint is written of such weights: from the last one, training can go on.
+    if distributed.any_rank(not all(bool(weights.isfinite().all()) for weights in run.net.parameters())):
+        raise _diverged(f"some weights are NaN or infinite after epoch {epoch}", options, run)
     run.net.eval()
     if isinstance(loss, Replica):
         loss.share_buffers()
@@ -336,10 +340,12 @@ def _replica(net: nn.Module, loss: Loss, size: Size | None, device: torch.device
     return Replica(net, loss, size)
 
 
-def _diverged(what: str, options: TrainingOptions) -> TrainingError:
+def _diverged(what: str, options: TrainingOptions, run: _Run) -> TrainingError:
+    n = len(run.rows)
+    kept = f" The checkpoint has what was learned before: epochs={n} and resume=True give it." if n else ""
     return TrainingError(
         f"{what}. The usual cause is a learning rate that is too high: it is {options.learning_rate}. "
-        "Lower it, or set clip_norm."
+        f"Lower it, or set clip_norm.{kept if run.kept else ''}"
     )
 
 

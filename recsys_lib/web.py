@@ -5,7 +5,7 @@ character. It stands for a whole number :math:`q` from -45 to 45, and that for :
 scale: the squares keep small weights apart, of which there are many. Scales and biases are plain numbers.
 
 * EASE's matrix is :math:`B_{ij} = -P_{ij} / P_{jj}` with a symmetric :math:`P`. So it is written as
-  :math:`B_{ij} = g_i T_{ij} a_j`, and of the symmetric :math:`T` only what lies above the diagonal, row by row.
+  :math:`B_{ij} = g_i T_{ij} a_j`, and of symmetric :math:`T` only the part above the diagonal, row by row.
 * The network is written without its normalisations: after training they only multiply and add, and so do the
   layers that follow them. What is left is three matrices, each row with a scale, and three biases.
 * Popularity is the counts.
@@ -63,8 +63,8 @@ def write_models(
     titles : sequence of str, length n_items
         What the page calls each item, in the order of ``item_ids``.
     at_least : int
-        Leave out items that fewer people have in training. That makes the file smaller: EASE takes a character
-        for each two items, the network one for each item and each number of its first and last layer.
+        Leave out items that fewer people have in training. That makes the file smaller: EASE takes one
+        character for two items, the network one for each item and each number of its first and last layer.
 
     Raises
     ------
@@ -79,7 +79,9 @@ def write_models(
     if net.item_ids != ease.item_ids:
         raise DataError("net and ease know different items: fit both on the same training data.")
     if len(titles) != len(net.item_ids):
-        raise DataError(f"titles must have one entry for each of {len(net.item_ids)} items, got {len(titles)}.")
+        raise DataError(
+            f"titles must have one entry for each of {len(net.item_ids)} items, got {len(titles)}."
+        )
     kept = (net.popularity_.cpu() >= at_least).numpy().nonzero()[0]
     if len(kept) < 2:
         raise DataError(f"at_least={at_least} leaves {len(kept)} items: lower it.")
@@ -120,7 +122,7 @@ def read_models(path: str | os.PathLike[str], device: str = "auto") -> dict[str,
         seen = Histories.from_pairs(rows, columns, len(people), len(items)).to(resolve_device(device))
         net = _net_from_json(content["net"])
         widths = (len(net.encoder_bias), len(net.middle.bias))
-        models = {
+        models: dict[str, Any] = {
             "net": BottleneckAutoencoder(layers=widths, device=device),
             "ease": EASE(device=device),
             "popularity": Popularity(device=device),

@@ -28,7 +28,7 @@ def drop_thebe_style(app: Any, page: str, template: str, context: dict[str, Any]
 
 
 def add_film_search(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Bring scripts and style of the film search to the pages that hold one, and the models if they are there."""
+    """Bring script and style of the film search to pages that hold one, and the models if there are any."""
     if 'class="film-search"' not in context.get("body", ""):
         return
     if (Path(app.srcdir) / "book" / "_static" / "films.js").is_file():

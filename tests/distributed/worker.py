@@ -323,7 +323,7 @@ def divided(folder: Path) -> None:
             if name == "GMF":
                 check_bytes(model)
                 with pytest.raises(NotSupportedError, match="the vectors of this GMF are divided"):
-                    model.similar_items([0])
+                    model.similar_items([1])
         again = DIVIDED["GMF"](epochs=3).fit(SPLIT.train, SPLIT.test, checkpoint=folder / "GMF", resume=True)
         found["GMF longer"] = results(again)
     with pytest.raises(NotSupportedError, match="divided among 2 processes, so it can be used by all"):
