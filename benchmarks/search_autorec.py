@@ -26,11 +26,11 @@ from recsys_lib.splits import Split
 
 AXES: dict[str, tuple[Any, ...]] = {
     "seed": (10, 20),  # how much two runs of one setting differ
-    "l2": (1e-4, 3e-4, 5e-4, 1e-3, 2e-3, 0.03, 0.06, 0.09),  # the large ones are for BiasedMF
+    "l2": (1e-4, 1.5e-4, 3e-4, 5e-4, 1e-3, 2e-3, 0.03, 0.06, 0.09),  # the large ones are for BiasedMF
     "factors": (32, 64, 100, 200, 500),
     "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
     "batch_size": (32, 128, 512),
-    "epochs": (20, 40, 60, 100),
+    "epochs": (20, 30, 40, 60, 100),
     "schedule": ("constant", "linear", "cosine"),
     "noise": (0.0, 0.2, 0.3, 0.5, 0.7),
     "normalise": (False, True),

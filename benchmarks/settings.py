@@ -156,5 +156,5 @@ IALS_PROG_EVAL: dict[str, Settings] = {"10M": _IALS_1M, "1M": _IALS_1M, "100K": 
 I_AUTOREC_100K: Settings = {"factors": 100, "epochs": 60, "l2": 1e-3}
 U_AUTOREC_100K: Settings = {"kind": "user", "factors": 100, "epochs": 60, "l2": 1e-3}
 BIASED_MF_1M: Settings = {"factors": 64, "l2": 0.06}
-I_AUTOREC_1M: Settings = {"factors": 300, "epochs": 40, "l2": 3e-4}
+I_AUTOREC_1M: Settings = {"factors": 500, "epochs": 30, "l2": 1.5e-4, "schedule": "linear"}
 U_AUTOREC_1M: Settings = {"kind": "user", "factors": 300, "epochs": 40, "l2": 3e-4}
