@@ -106,6 +106,13 @@ def test_gradients_of_all_else_that_is_worked_out_by_hand() -> None:
     weights = torch.rand(len(LISTS.indices), dtype=torch.float64)
     assert gradcheck(lambda t: sum_rows(t, LISTS), (double(4, 3),))
     assert gradcheck(lambda t: sum_rows(t, LISTS, weights), (double(4, 3),))
+    # A sparse gradient, which gradcheck does not take for a dense table.
+    slopes = []
+    for take in (take_rows, lambda t, rows: t[rows]):
+        table = double(4, 3)
+        take(table, torch.tensor([0, 2])).pow(3).sum().backward()
+        slopes.append(table.grad.to_dense())
+    torch.testing.assert_close(*slopes)
     assert gradcheck(losses.gaussian_kl, (double(3, 2), double(3, 2, seed=1)))
     assert gradcheck(lambda a, b: losses.l2_penalty(a, b), (double(3, 2), double(3, seed=1)))
     mask = torch.tensor([[True, False], [True, True]])
@@ -170,38 +177,31 @@ def test_people_with_all_items_one_and_none(family: type[Recommender]) -> None:
 
 @pytest.mark.parametrize("family", [GMF, BiasedMF], ids=lambda one: one.__name__)
 def test_a_fit_that_diverges_says_so_and_leaves_no_model(family: type[Recommender]) -> None:
-    model = small(family, learning_rate=1e30, optimizer="sgd", epochs=5)
+    model = small(family, learning_rate=1e38, optimizer="sgd", epochs=5)
     with pytest.raises(
         TrainingError,
-        match=r"(in|after) epoch \d\. The usual cause .* is 1e\+30\. Lower it, or set clip_norm",
+        match=r"(in|after) epoch \d\. The usual cause .* is 1e\+38\. Lower it, or set clip_norm",
     ):
         model.fit(split().train)
     assert not model.is_fitted
 
 
-def test_the_checkpoint_before_a_divergence_can_be_gone_on_from(tmp_path: Path) -> None:
-    """The third epoch is led astray. What is on disk is the second, with the best one in it."""
-    path, data = tmp_path / "run.pt", split().train
+def test_the_checkpoint_before_a_divergence_can_be_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third epoch is led astray. What is on disk are the first two, and they can be had."""
+    path, data, epochs = tmp_path / "run.pt", split().train, []
     expected = small(GMF, epochs=2).fit(data, split().test)
-
-    def astray(end: object) -> None:
-        if end.epoch == 2 and poison:
-            with torch.no_grad():
-                next(end.net.parameters()).fill_(math.inf)
-
-    poison = True
-    model = small(GMF, epochs=5)
-    with pytest.raises(TrainingError, match=r"in|after") as caught:
-        model.fit(data, split().test, checkpoint=path, callbacks=[astray])
+    loss, model = GMF._loss, small(GMF, epochs=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(GMF, "_loss", lambda *given: loss(*given) * (float("nan") if len(epochs) == 2 else 1))
+        with pytest.raises(TrainingError, match="became nan in epoch 3") as caught:
+            model.fit(data, split().test, checkpoint=path, callbacks=[epochs.append])
     assert not model.is_fitted
-    kept = torch.load(path, weights_only=True)
-    assert len(kept["rows"]) == 2
     (n,) = re.findall(r"epochs=(\d) and resume=True give it", str(caught.value))
     again = small(GMF, epochs=int(n)).fit(data, split().test, checkpoint=path, resume=True)
-    best = expected.history_["valid_ndcg@10"].idxmax()
-    assert again.history_["valid_ndcg@10"].idxmax() == best
-    if best == 0:  # the epoch before the weights were touched
-        pd.testing.assert_frame_equal(again.recommend(k=3), expected.recommend(k=3))
+    assert len(again.history_) == 2
+    pd.testing.assert_frame_equal(again.recommend(k=3), expected.recommend(k=3))
 
 
 def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
