@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from recsys_lib.models._bags import sum_rows
 from recsys_lib.models.rows import RowRecommender
 from recsys_lib.models.sampled import SampledRecommender
 from recsys_lib.ranking import top_k
+from recsys_lib.sparse_rows import take_rows
 from recsys_lib.training import TrainingError
 from tests.hardening.common import FAMILIES, error_of, ratings, small, split
 
@@ -175,7 +175,7 @@ def test_people_with_all_items_one_and_none(family: type[Recommender]) -> None:
 # ---------------------------------------------------------------------- divergence
 
 
-@pytest.mark.parametrize("family", [GMF, BiasedMF], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("family", [GMF, BiasedMF, MultDAE], ids=lambda one: one.__name__)
 def test_a_fit_that_diverges_says_so_and_leaves_no_model(family: type[Recommender]) -> None:
     model = small(family, learning_rate=1e38, optimizer="sgd", epochs=5)
     with pytest.raises(
