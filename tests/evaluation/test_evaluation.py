@@ -164,6 +164,20 @@ def test_held_out_users_are_scored_by_their_fold_in():
         evaluate(random_model(data), split)
 
 
+def test_a_model_for_new_people_need_not_score_others():
+    class Newcomers:
+        name, item_ids = "Newcomers", TRAIN.item_ids
+
+        def score_histories(self, histories):
+            return histories.to_dense() + torch.tensor([3.0, 1.0, 2.0, 0.0])
+
+    fold_in = like_train(["ann"], ["tea"])
+    split = Split("new", TRAIN, None, like_train(["ann"], ["egg"]), test_fold_in=fold_in)
+    assert evaluate(Newcomers(), split, k=1, metrics="recall")["recall@1"] == 1
+    with pytest.raises(TypeError, match="got Newcomers, which has no score_users"):
+        evaluate(Newcomers(), SPLIT)
+
+
 # ------------------------------------------------------------------ tables, intervals and words
 
 
