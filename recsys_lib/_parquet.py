@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from recsys_lib._columns import ColumnChoice, find_columns
-from recsys_lib.errors import DataError, FileFormatError, RecsysError
+from recsys_lib.errors import DataError, FileFormatError, ParquetUnavailableError
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,10 +29,6 @@ _DATES = ["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP
 _LARGEST_FLOAT = "3.4028234663852886e38"
 # A thread of DuckDB needs so many megabytes to work well.
 _MEGABYTES_PER_THREAD = 128
-
-
-class ParquetUnavailableError(RecsysError, ImportError):
-    """DuckDB, which reads Parquet files, is not installed."""
 
 
 @contextlib.contextmanager

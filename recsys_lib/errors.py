@@ -25,3 +25,7 @@ class NotSupportedError(RecsysError, TypeError):
 
 class FileFormatError(RecsysError, ValueError):
     """A file is damaged, or was not written by this library."""
+
+
+class ParquetUnavailableError(RecsysError, ImportError):
+    """DuckDB, which reads Parquet files, is not installed."""

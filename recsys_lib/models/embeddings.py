@@ -41,7 +41,7 @@ class IdEmbedding(nn.Module):
     features : Parameter, shape (n_categories, d)
         :math:`f_c`. Only with categories, as are the buffers ``indptr`` and ``codes`` that hold them.
     cut : Cut or None
-        Which rows of ``ids`` this process holds, if several divide them: :mod:`recsys_lib._shards`.
+        Which rows of ``ids`` this process holds, if several divide them: ``recsys_lib._shards``.
     """
 
     indptr: Tensor

@@ -50,7 +50,7 @@ class ItemTable(nn.Module):
         When asked for some items, give a gradient for these only, as :class:`recsys_lib.sparse_rows.LazyAdam`
         takes it.
     cut : Cut, optional
-        Which rows of the table ``values`` are, if several processes divide it: :mod:`recsys_lib._shards`.
+        Which rows of the table ``values`` are, if several processes divide it: ``recsys_lib._shards``.
     """
 
     def __init__(self, values: Tensor, *, sparse: bool = False, cut: _shards.Cut | None = None) -> None:
