@@ -185,7 +185,12 @@
       "aria-autocomplete": "list",
       "aria-expanded": "false",
       "aria-controls": id("options"),
-      oninput: () => open(search(data, input.value, picks)),
+      oninput: () => {
+        open(search(data, input.value, picks));
+        if (input.value.trim()) {
+          status.textContent = found.length ? `${found.length} films found.` : "No film found.";
+        }
+      },
       onkeydown: press,
       onblur: close,
     });
@@ -231,9 +236,6 @@
       options.hidden = !films.length;
       input.setAttribute("aria-expanded", String(films.length > 0));
       input.removeAttribute("aria-activedescendant");
-      if (input.value.trim()) {
-        status.textContent = films.length ? `${films.length} films found.` : "No film found.";
-      }
     }
 
     function close() {

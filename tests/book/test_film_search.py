@@ -84,6 +84,11 @@ def test_a_film_is_found_picked_and_removed_with_the_keyboard(page):
         page.get_by_label(label, exact=True).check()
         lists.add(tuple(row.get_attribute("data-film") for row in rows.all()))
     assert len(lists) == 3
+    field.focus()
+    page.keyboard.type("star")
+    page.get_by_text("films found.").first.wait_for()
+    page.keyboard.press("Escape")
+    assert not page.get_by_text("No film found.").count()
     page.get_by_role("button", name="Remove Star Wars").focus()
     page.keyboard.press("Enter")
     assert picked.count() == 0
