@@ -56,11 +56,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     # One interaction for each user and item at least, so that the tables have their full size.
-    draw = np.random.default_rng(0)
     x = Interactions.from_arrays(np.arange(args.users), np.arange(args.users) % args.items)
-    x = x.take(np.sort(draw.permutation(len(x))[: 5 * args.batch])) if hasattr(x, "take") else x
     for divided in (False, True):
-        with distributed.process_group(), distributed.whole_tables(shard=divided):
+        with distributed.process_group(shard_tables=divided):
             ms, mb = measure(x, args.factors, args.batch)
             if distributed.is_first():
                 what = "divided" if divided else "copies"
