@@ -19,7 +19,7 @@ from recsys_lib._files import atomic_folder
 from recsys_lib._folder import NpyWriter, write_header, write_ids
 from recsys_lib._parquet import Log, connection
 from recsys_lib._rows import POLICIES, Duplicates
-from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib._validation import check_choice, check_integer, check_kind, check_number
 from recsys_lib.errors import DataError, UnknownIdError
 from recsys_lib.ids import IdMap
 from recsys_lib.interactions import Interactions
@@ -88,8 +88,8 @@ def convert(
     check_choice("duplicates", duplicates, POLICIES)
     check_choice("unknown", unknown, ("error", "drop"))
     check_integer("memory", memory, 64)
-    if like is not None and not isinstance(like, Interactions):
-        raise TypeError(f"like must be Interactions, got {type(like).__name__}.")
+    if like is not None:
+        check_kind("like", like, Interactions)
     limits = {}
     for name, sign, value in (("since", ">=", since), ("before", "<", before)):
         if value is not None:
