@@ -9,10 +9,11 @@ every optimizer works on them, sparse gradients and LazyAdam included. Tried wit
   are refused: "does not have a sharding strategy registered".
 * FSDP2 (``fully_shard``) gathers the whole table in every step, and so needs the memory for it. Sparse
   gradients are refused.
-* TorchRec 1.8 looks up row-wise with the fbgemm-gpu-cpu 1.8 that belongs to this PyTorch; its way back was not
-  run. It says "Optimizer adam is not supported in CPU mode", and has no output layer over a catalogue. On GPUs
-  it moves less: a vector goes only to the rank that asked for it, where here each rank fills in its rows of
-  the batch's vectors, and these are added up and dealt out (reduce-scatter; all-gather on the way back).
+* TorchRec 1.8 looks up row-wise with the fbgemm-gpu-cpu 1.8 that belongs to this PyTorch; its way back
+  was not run. It says "Optimizer adam is not supported in CPU mode", and has no output layer over a
+  catalogue. On GPUs it moves less: a vector goes only to the rank that asked for it, where here each rank
+  fills in its rows of the batch's vectors, and these are added up and dealt out (reduce-scatter; all-gather
+  on the way back).
 """
 
 from __future__ import annotations
