@@ -286,13 +286,15 @@ def _epoch(
         _random.reseed(device, distributed.own_seed(run.generator))
     # The sum stays on the device: reading it in every step would make the host wait for the GPU.
     total, count = torch.zeros((), device=device), 0
+    parameters = list(run.net.parameters())
     autocast = (
         torch.autocast(device.type, dtype=torch.bfloat16)
         if options.precision == "bfloat16"
         else contextlib.nullcontext()
     )
     for batch in batches(run.generator):
-        run.optimizer.zero_grad(set_to_none=True)
+        for p in parameters:  # what zero_grad does takes a fortieth of a small step
+            p.grad = None
         if isinstance(loss, Replica):
             value = loss.backward(batch, autocast)
         else:

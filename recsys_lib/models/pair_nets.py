@@ -114,8 +114,8 @@ class GMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        logits = _dot(self.user(users) * self.output.weight, self.item(items))
-        return logits if self.output.bias is None else logits + self.output.bias
+        logits: Tensor = self.output(_like(self.user(users), items) * self.item(items))[..., 0]
+        return logits
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
@@ -203,21 +203,27 @@ class MLPNet(PairNet):
         return layer
 
     def _from_users(self, users: Tensor) -> Tensor:
-        first, width = self._first(), self.user.ids.shape[1]
-        return linear(self.user(users), first.weight[:, :width], first.bias)
+        return linear(self.user(users), self._halves()[0], self._first().bias)
 
     def _from_items(self, vectors: Tensor) -> Tensor:
-        return linear(vectors, self._first().weight[:, self.user.ids.shape[1] :])
+        return linear(vectors, self._halves()[1])
+
+    def _halves(self) -> tuple[Tensor, Tensor]:
+        """Return the columns of the first layer's weights that belong to the user, and those of the item."""
+        of_user, of_item = self._first().weight.split([self.user.ids.shape[1], self.item.ids.shape[1]], dim=1)
+        return of_user, of_item
 
     def _rest(self, z: Tensor) -> Tensor:
         """Go on from the first layer's sums, (..., width) -> (...)."""
         if not len(self.hidden):
             return z[..., 0]
-        # In place: nobody else has these sums, and they are the largest tensors of a step.
-        z = dropout(z.relu_(), self.dropout, self.training)
+        shape = z.shape[:-1]
+        # In place: nobody else has these sums, and they are the largest tensors of a step. As a matrix: what a
+        # layer makes of more dimensions is a view, and to change a view in place costs a copy in the gradient.
+        z = dropout(z.relu_().flatten(0, -2), self.dropout, self.training)
         for layer in self.hidden[1:]:
             z = dropout(layer(z).relu_(), self.dropout, self.training)
-        logits: Tensor = self.output(z)[..., 0]
+        logits: Tensor = self.output(z).view(shape)
         return logits
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
