@@ -218,8 +218,8 @@ class MLPNet(PairNet):
         if not len(self.hidden):
             return z[..., 0]
         shape = z.shape[:-1]
-        # In place: nobody else has these sums, and they are the largest tensors of a step. As a matrix: what a
-        # layer makes of more dimensions is a view, and to change a view in place costs a copy in the gradient.
+        # In place: nobody else has these sums, and they are the largest tensors of a step. As a matrix: what
+        # a layer makes of more dimensions is a view, and changing a view costs copies in the gradient.
         z = dropout(z.relu_().flatten(0, -2), self.dropout, self.training)
         for layer in self.hidden[1:]:
             z = dropout(layer(z).relu_(), self.dropout, self.training)
