@@ -116,16 +116,34 @@ class Histories:
         rows = torch.repeat_interleave(rows, self.lengths(), output_size=len(self.indices))
         return rows, self.indices.long()
 
-    def select(self, rows: Tensor) -> Histories:
-        """Pick lists by row index, shape (m,), in that order; a row may be picked twice."""
-        indptr, places = self.places(rows)
+    def select(self, rows: Tensor, n_entries: int | None = None) -> Histories:
+        """Pick lists by row index, shape (m,), in that order; a row may be picked twice.
+
+        A GPU makes the host wait for the number of their entries, unless it is known: see :meth:`entries_of`.
+        """
+        indptr, places = self.places(rows, n_entries)
         return Histories(indptr, self.indices[places].long(), self.n_items)
 
     def wide(self) -> Histories:
         """Return the same lists as int64, which makes a copy of those that are on the disk."""
         return Histories(self.indptr, self.indices.long(), self.n_items)
 
-    def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def entries_of(self, batches: Sequence[Tensor]) -> list[int]:
+        """Count the entries of the lists in each of several batches of rows: one wait for all of them.
+
+        Examples
+        --------
+        >>> lists = Histories.from_lists([[0, 1], [1], []], n_items=3)
+        >>> lists.entries_of([torch.tensor([0, 1]), torch.tensor([2])])
+        [3, 0]
+        """
+        lengths = self.lengths()
+        numbers: list[int] = (
+            torch.stack([lengths[rows].sum() for rows in batches]).tolist() if batches else []
+        )
+        return numbers
+
+    def places(self, rows: Tensor, n_entries: int | None = None) -> tuple[Tensor, Tensor]:
         """Tell where the entries of some lists are: the new ``indptr``, and places in ``indices``.
 
         Whatever is kept beside ``indices``, such as ratings, can be picked with the places.
@@ -134,7 +152,7 @@ class Histories:
         indptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(lengths, 0, out=indptr[1:])
         # Entry j of the result lies at starts[row of j] + (j - indptr[row of j]).
-        shift = torch.repeat_interleave(starts - indptr[:-1], lengths)
+        shift = torch.repeat_interleave(starts - indptr[:-1], lengths, output_size=n_entries)
         return indptr, shift + torch.arange(len(shift), device=self.device)
 
     def transposed(self, *, keep: bool = False) -> tuple[Histories, Tensor]:
@@ -155,7 +173,11 @@ class Histories:
         # Stable, so that the rows of an item stay in ascending order; and narrow numbers are sorted faster.
         order = (items.int() if self.n_items < 2**31 else items).argsort(stable=True)
         indptr = torch.zeros(self.n_items + 1, dtype=torch.int64, device=items.device)
-        torch.cumsum(torch.bincount(items, minlength=self.n_items), 0, out=indptr[1:])
+        if items.device.type == "cpu":
+            counts = torch.bincount(items, minlength=self.n_items)
+        else:  # there, bincount looks at the numbers first, and the host waits
+            counts = torch.zeros_like(indptr[1:]).scatter_add_(0, items, torch.ones_like(items))
+        torch.cumsum(counts, 0, out=indptr[1:])
         result = Histories(indptr, rows[order], len(self)), order
         if keep:
             self.__dict__["_transposed"] = result

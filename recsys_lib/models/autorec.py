@@ -128,8 +128,9 @@ class AutoRec(GradientRecommender):
     ) -> Iterator[tuple[Histories, Tensor]]:
         known, ratings = data
         rated = known.lengths().nonzero().flatten()
-        for chosen in shuffled(len(rated), int(self.batch_size), generator):
-            indptr, places = known.places(rated[my_part(chosen)])
+        batches = [rated[my_part(chosen)] for chosen in shuffled(len(rated), int(self.batch_size), generator)]
+        for rows, n_entries in zip(batches, known.entries_of(batches), strict=True):
+            indptr, places = known.places(rows, n_entries)
             yield Histories(indptr, known.indices[places], known.n_items), ratings[places]
 
     def _size(self, batch: Any) -> int:

@@ -107,9 +107,9 @@ class RowRecommender(GradientRecommender):
 
     def _batches(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
         size = int(self.batch_size)
-        for rows in shuffled(len(data), int(self.sampling_users or size), generator):
-            users = data[rows]
-            histories, items = self.seen_.select(users), None
+        groups = [data[rows] for rows in shuffled(len(data), int(self.sampling_users or size), generator)]
+        for users, n_entries in zip(groups, self.seen_.entries_of(groups), strict=True):
+            histories, items = self.seen_.select(users, n_entries), None
             if self.decode == "batch":
                 items, histories = items_of(histories)
             for part in torch.arange(len(users), device=users.device).split(size):
