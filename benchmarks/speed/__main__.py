@@ -74,6 +74,12 @@ def line_of(case: Case, found: dict[str, Any]) -> str:
     words = f"{case.title}: {side('ours', 'ours')}"
     if "peer_s" in found:
         words += f"; {side(case.peer.name, 'peer')}; ratio {found['ratio']:.2f} (at least {case.least:g})"
+    if "samples" in found:
+        words += (
+            f"; ours {found['ours_samples_per_s']:,.0f} {found['samples']}/s, "
+            f"{found['ours_flop_share']:.0%} of {found['limit_gflop_per_s']:,.0f} GFLOP/s, "
+            f"{found['ours_bandwidth_share']:.0%} of {found['limit_gb_per_s']:,.0f} GB/s"
+        )
     return words
 
 

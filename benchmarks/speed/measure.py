@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.speed.cases import Case
 from benchmarks.speed.judges import Arrays
 from benchmarks.speed.peers import python_of
+from benchmarks.speed.work import limits, report
 from recsys_lib.splits import Split
 
 REPO = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ def measure(case: Case, rounds: int, device: str, with_peer: bool) -> dict[str, 
     dict
         Seconds are medians over all rounds, of the epochs or passes without the first of each round, or of
         the whole fits; memory is the largest, and quality the mean of the rounds. ``ours_epochs`` and
-        ``peer_epochs`` say how many epochs a whole fit took in the mean.
+        ``peer_epochs`` say how many epochs a whole fit took in the mean. Where the work of a unit is known,
+        there is more: see :func:`benchmarks.speed.work.report`.
     """
     split = case.data()
     arrays = case.arrays(split)
@@ -62,6 +64,8 @@ def measure(case: Case, rounds: int, device: str, with_peer: bool) -> dict[str, 
             found[f"{side}_epochs"] = statistics.fmean(run["epochs"] for run in all_of)
     if with_peer:
         found["ratio"] = found["peer_s"] / found["ours_s"]
+    if case.work is not None:
+        found |= report(case.work(split), found["ours_s"], limits(device))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.speed.cases import data
 from benchmarks.speed.cases.case import SIDES, Case
 from benchmarks.speed.peers import PLAIN, RECBOLE, RECODER
+from benchmarks.speed.work import Work, network_steps
 from recsys_lib.splits import Split
 
 
@@ -46,7 +47,16 @@ def _prog_eval(decode: str, least: float) -> Case:
         peer=PLAIN,
         peer_file=SIDES / "bottleneck_plain.py",
         least=least,
+        # How many items a batch has is not known before.
+        work=_work_of_prog_eval if decode == "all" else None,
     )
+
+
+def _work_of_prog_eval(split: Split) -> Work:
+    people, n_items = int((split.train.user_counts() > 0).sum()), split.train.n_items
+    products = 800 * 400 + 400 * n_items
+    flops, size = network_steps(people / 256, 256, products, 800 * n_items + products)
+    return Work(people, "people", flops, size)
 
 
 def _multinomial(model: str, theirs: str, ours: dict[str, Any]) -> Case:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.speed.judges import NDCG, Arrays, Judge
 from benchmarks.speed.peers import Peer
+from benchmarks.speed.work import Work
 from recsys_lib.splits import Split
 
 SIDES = Path(__file__).parents[1] / "sides"
@@ -48,6 +49,8 @@ class Case:
         Makes, from the split, what both sides find beside the data.
     needs : str
         A module without which there is nothing to compare. The case is then left out.
+    work : callable, optional
+        Says, of the split, what one unit takes at least, to be compared with what the machine can do.
     """
 
     name: str
@@ -62,3 +65,4 @@ class Case:
     judge: Judge = NDCG
     arrays: Callable[[Split], Arrays] = _nothing
     needs: str = ""
+    work: Callable[[Split], Work] | None = None

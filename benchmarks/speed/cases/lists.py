@@ -11,6 +11,7 @@ from benchmarks.speed.cases import data
 from benchmarks.speed.cases.case import SIDES, Case
 from benchmarks.speed.judges import AGREEMENT, Arrays
 from benchmarks.speed.peers import IMPLICIT, RECBOLE, Peer
+from benchmarks.speed.work import Work
 from recsys_lib.splits import Split
 
 _FACTORS = 64
@@ -57,7 +58,14 @@ def _ranking(
         unit="a pass",
         judge=AGREEMENT,
         arrays=_random_factors,
+        work=_work_of_ranking,
     )
+
+
+def _work_of_ranking(split: Split) -> Work:
+    scores = split.train.n_users * split.train.n_items
+    # Every score is written by the product and read by the ranking.
+    return Work(split.train.n_users, "people", 2 * scores * _FACTORS, 2 * 4 * scores)
 
 
 CASES = (

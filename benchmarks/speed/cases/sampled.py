@@ -16,11 +16,13 @@ in no list.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.speed.cases import data
 from benchmarks.speed.cases.case import SIDES, Case
 from benchmarks.speed.peers import IMPLICIT, PLAIN, RECBOLE, Peer
+from benchmarks.speed.work import Work, network_steps
 from recsys_lib.splits import Split
 
 
@@ -91,6 +93,20 @@ _BPR_1M = _fit(
 # Both see the same 5 x 80,000 samples in an epoch, so the ratio of the times is that of samples per second.
 _SAME = {"factors": 8, "layers": 4, "negatives": 4, "learning_rate": 1e-3, "epochs": 5}
 
+
+def _work_of_samples(split: Split) -> Work:
+    d, n = _SAME["factors"], len(split.train)
+    widths = [d * 2**step for step in reversed(range(_SAME["layers"]))]
+    products = widths[0] ** 2 + sum(a * b for a, b in pairwise(widths)) + 2 * d
+    rows = split.train.n_users + split.train.n_items
+    samples = n * (1 + _SAME["negatives"])
+    return Work(
+        samples,
+        "samples",
+        *network_steps(samples / 255, 255, products, rows * (d + widths[0] // 2) + products),
+    )
+
+
 _SAMPLES = Case(
     name="neumf-samples",
     title="samples of NeuMF per second, in batches of 256 with 4 negatives for each positive",
@@ -106,6 +122,7 @@ _SAMPLES = Case(
     peer=PLAIN,
     peer_file=SIDES / "neumf_plain.py",
     least=3.5,
+    work=_work_of_samples,
 )
 
 _GLUON = Case(
