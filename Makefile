@@ -2,7 +2,7 @@
 # path may hold spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve lab test lint format notebooks pages clean clean-env
+.PHONY: help env book serve lab test matrix lint format notebooks pages clean clean-env
 
 PY := .venv/bin/python
 CODE := recsys_lib tests tools benchmarks book
@@ -12,6 +12,7 @@ PARAMS ?=
 # Two notebooks side by side, on one core each, take little more than half the time: most steps are small.
 JOBS ?= 2
 PORT ?= 0
+ROWS ?=
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -42,6 +43,9 @@ test: env lint ## lint, types, unit tests, doctests, notebooks, and the rendered
 	@[ -e _run/_build/html/index.html ] || \
 	  echo 'note: the checks on rendered pages were skipped; run `make book` first to have them too'
 
+matrix: env ## the library's tests with other versions of Python and of what it needs (ROWS="numpy-2 oldest")
+	$(PY) -m tools.matrix $(ROWS)
+
 lint: env ## ruff and mypy
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
@@ -62,5 +66,5 @@ clean: ## remove everything a build made (data sets stay in the user's cache)
 	rm -rf _run _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find recsys_lib tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-env: ## remove .venv
-	rm -rf .venv
+clean-env: ## remove .venv and the environments of the matrix
+	rm -rf .venv .matrix
