@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from tests.hardening.forks import end_of, fork
-from tests.hardening.scenes import SCENES, Scene
+from tests.hardening.scenes import DATA_SET, SCENES, Scene
 
 # What happens before an operation on a file, see the table of audit events of Python.
 _OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "fcntl.flock"}
@@ -129,6 +129,26 @@ def one_round(
         row.fault(error)
 
 
+def together(scene: Scene, kills: int, drawn: random.Random, base: Path) -> Row:
+    """Let three processes do the same work in the same folder at once, and kill one of them."""
+    row = Row(f"{scene.name}, 3 at once")
+    with new_folder(base) as folder:
+        seconds, _ = measured(scene, folder)
+    while row.kills < kills:
+        with new_folder(base) as folder:
+            children = [fork(lambda folder=folder: scene.work(folder)) for _ in range(3)]
+            time.sleep(drawn.uniform(0, seconds))
+            os.kill(drawn.choice(children), signal.SIGKILL)
+            try:
+                row.kills += sum([end_of(child) for child in children])
+                scene.check_end(folder)
+                row.ends += 1
+            except Exception as error:
+                row.fault(error)
+                row.kills += 1
+    return row
+
+
 @contextlib.contextmanager
 def new_folder(base: Path) -> Iterator[Path]:
     folder = base / "work"
@@ -150,10 +170,11 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="kills-") as name, contextlib.ExitStack() as stack:
         base = Path(name).resolve()
         scenes = [stack.enter_context(scene(base)) for scene in SCENES]
-        share, rest = divmod(args.times, len(scenes) - 1)
+        works = [*((campaign, scene) for scene in scenes[:-1]), (together, scenes[DATA_SET])]
+        share, rest = divmod(args.times, len(works))
         rows = [
-            campaign(scene, share + (n < rest), random.Random(f"{args.seed} {scene.name}"), base)
-            for n, scene in enumerate(scenes[:-1])
+            kill(scene, share + (n < rest), random.Random(f"{args.seed} {kill.__name__} {scene.name}"), base)
+            for n, (kill, scene) in enumerate(works)
         ]
         control = campaign(scenes[-1], 4, random.Random(args.seed), base)
     if args.json:

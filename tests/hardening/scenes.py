@@ -315,3 +315,4 @@ SCENES: list[Callable[[Path], Scene]] = [
     Converting,
     Careless,  # the last one
 ]
+DATA_SET = SCENES.index(Fetching)

@@ -17,7 +17,7 @@ if not hasattr(os, "fork"):
 from tests.hardening.scenes import MAKE
 
 ROOT = Path(__file__).parents[2]
-WORK = [*MAKE, "save", "data set", "convert"]
+WORK = [*MAKE, "save", "data set", "convert", "data set, 3 at once"]
 KILLS = 12
 
 
