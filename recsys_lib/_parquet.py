@@ -75,8 +75,8 @@ def connection(
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         if folder is not None and str(folder) in str(error):
             raise OSError(
-                f"sorting needs room on the disk as well: {_first_line(error)}. Free some, or name a folder on "
-                "another disk."
+                f"sorting needs room on the disk as well: {_first_line(error)}. Free some, or name a folder "
+                "on another disk."
             ) from error
         raise FileFormatError(f"the Parquet files cannot be read: {_first_line(error)}") from error
     except duckdb.Error as error:
