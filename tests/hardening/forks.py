@@ -25,6 +25,7 @@ def fork(work: Callable[[], Any], *, watch: Callable[[str, tuple[Any, ...]], Non
         status = 0
     except BaseException:
         traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(status)
 
