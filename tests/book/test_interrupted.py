@@ -1,8 +1,7 @@
 """A build that is killed (SIGKILL) anywhere goes on where it was, and ends with the same pages.
 
-The builds are forks of this process, killed just before their operations on files, one after
-the other. Stand-ins
-run the notebooks and render the pages of a small book.
+The builds are forks of this process, killed just before one of their operations on files. Stand-ins run the
+notebooks and render the pages of a small book.
 """
 
 from __future__ import annotations
