@@ -18,7 +18,7 @@ from torch import nn
 
 from recsys_lib import distributed
 from recsys_lib._files import atomic_write
-from recsys_lib._tensors import read_tensors
+from recsys_lib._tensors import read_tensors, write_tensors
 from recsys_lib.errors import FileFormatError
 
 _POINTER = "current"
@@ -51,8 +51,7 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Any], net: nn.Module
     path = Path(path)
     if not path.is_dir() and not distributed.shards_tables():
         if distributed.is_first():
-            with atomic_write(path) as file:
-                torch.save(dict(state), file)
+            write_tensors(path, state)
         return
     divided = distributed.shards_tables()
     if divided or distributed.is_first():

@@ -45,6 +45,8 @@ def connection(
         If the memory is too little for the work.
     FileFormatError
         If a file cannot be read.
+    OSError
+        If it cannot write to ``folder``.
     """
     try:
         import duckdb
@@ -71,6 +73,11 @@ def connection(
             f"memory={megabytes} is too little, or the disk is full: {_first_line(error)}. Allow more."
         ) from error
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        if folder is not None and str(folder) in str(error):
+            raise OSError(
+                f"sorting needs room on the disk as well: {_first_line(error)}. Free some, or name a folder "
+                "on another disk."
+            ) from error
         raise FileFormatError(f"the Parquet files cannot be read: {_first_line(error)}") from error
     except duckdb.Error as error:
         raise DataError(f"the Parquet files cannot be used: {_first_line(error)}") from error

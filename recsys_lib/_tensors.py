@@ -7,12 +7,13 @@ import pickle  # for the name of an error only
 import pickletools  # which reads instructions and follows none
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from recsys_lib._files import atomic_write
 from recsys_lib._validation import check_path, shown
 from recsys_lib.errors import DataError, FileFormatError
 
@@ -34,6 +35,24 @@ UNREADABLE = (
     AttributeError,
     OverflowError,
 )
+
+
+def write_tensors(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
+    """Write a dictionary of tensors and plain values, atomically.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: the disk is full, the folder is read-only, ...
+    """
+    with atomic_write(path) as file:
+        try:
+            torch.save(dict(contents), file)
+        except RuntimeError as error:
+            # PyTorch's writer looks at its position after a failed write, and speaks of that instead.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_tensors(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -49,6 +49,7 @@ class IdMap:
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()].tolist()[0]
             raise DataError(f"{what} ids must be distinct, but {repeated!r} appears more than once.")
+        self._make_table()
 
     @classmethod
     def from_column(cls, column: Any, what: str = "id") -> tuple[IdMap, IndexArray]:
@@ -71,7 +72,15 @@ class IdMap:
         mapped = cls.__new__(cls)
         mapped.what = what
         mapped._index = _plain_index(unique)
+        mapped._make_table()
         return mapped, codes.astype(np.int64, copy=False)
+
+    def _make_table(self) -> None:
+        """Look up one id: the first time, pandas makes the table in which it looks.
+
+        Before version 3, it is not ready for several threads of which each would be the first.
+        """
+        self._index.get_indexer(self._index[:1])
 
     def __len__(self) -> int:
         return len(self._index)

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from tools import execute, mathjax
+from tools import children, execute, mathjax
 from tools.fingerprints import chapter_fingerprint, files_below, render_fingerprint
 from tools.layout import (
     BuildError,
@@ -33,7 +33,10 @@ from tools.without_running import is_missing, missing_packages, page_without, wi
 
 DATASETS = ("ml-100k",)
 # jupyter-book has no `python -m`, and scripts of .venv/bin break where their path is too long
-JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+JUPYTER_BOOK = (
+    "from tools.children import end_with_parent; end_with_parent()\n"
+    "from jupyter_book.cli.main import main; main()"
+)
 
 
 def say(message: str) -> None:
@@ -61,6 +64,12 @@ def is_executed(chapter: Chapter, layout: Layout, parameters: Mapping[str, Any])
     return record.get("fingerprint") == wanted and chapter.notebook(layout.executed).is_file()
 
 
+def is_complete(chapter: Chapter, layout: Layout) -> bool:
+    """Whether there is an executed copy, of whatever state of the sources."""
+    recorded = bool(read_record(chapter.record(layout.executed)))
+    return recorded and chapter.notebook(layout.executed).is_file()
+
+
 def execute_chapter(
     chapter: Chapter, layout: Layout, parameters: Mapping[str, Any], jobs: int = 1
 ) -> str | None:
@@ -78,6 +87,7 @@ def execute_chapter(
     missing = missing_packages(source)
     if missing:
         say(f"SKIPPED   {chapter.name}: {', '.join(missing)} is not installed; its page says so")
+        chapter.record(layout.executed).unlink(missing_ok=True)
         write_atomically(target, nbformat.writes(without_running(source, missing)))
         write_record(
             chapter.record(layout.executed),
@@ -94,6 +104,7 @@ def execute_chapter(
         where.append(f"  full messages: {partial.with_suffix('.log')}")
         return "\n".join([f"FAILED    {chapter.name}", execute.failure_report(partial), *where])
     target.parent.mkdir(parents=True, exist_ok=True)
+    chapter.record(layout.executed).unlink(missing_ok=True)  # it describes what is replaced now
     written = chapter.written(layout.executed)
     shutil.rmtree(written, ignore_errors=True)
     for_pages = execute.working_folder(layout, chapter.name) / execute.FOR_PAGES
@@ -204,22 +215,21 @@ def render(layout: Layout) -> None:
     command += ["--path-output", str(fresh), "-W", "-n", "--keep-going"]
     log = layout.run / "render.log"
     with log.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(
+        status = children.run(
             command,
-            check=False,
             cwd=layout.root,
             env={**os.environ, "NO_COLOR": "1", "TERM": "dumb", "PYTHONNOUSERSITE": "1"},
-            stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
     # Sphinx colours what it says even where nobody sees it
     words = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8"))
     write_atomically(log, words)
-    if done.returncode != 0:
+    if status != 0:
         raise BuildError(f"{render_report(words, layout)}\n  full log: {log}")
-    target = layout.html.parent
-    shutil.rmtree(target, ignore_errors=True)
+    target, old = layout.html.parent, fresh / "old"
+    if target.is_dir():
+        os.replace(target, old)  # pages that are half removed must not lie beside a record of whole ones
     os.replace(fresh / "_build", target)
     shutil.rmtree(fresh, ignore_errors=True)
     write_record(layout.render_record, {"fingerprint": fingerprint})
@@ -252,8 +262,8 @@ def make_book(args: argparse.Namespace, layout: Layout) -> None:
     parameters = {name: yaml.safe_load(value) for name, value in args.parameters}
     if args.chapter:
         execute_chapters(pick(args.chapter, chapters), layout, parameters, force=True)
-        # the other chapters stay as they last ran; those that never ran must
-        chapters_left = [c for c in chapters if not c.notebook(layout.executed).is_file()]
+        # the other chapters stay as they last ran; those that never did, or not to the end, must
+        chapters_left = [c for c in chapters if not is_complete(c, layout)]
         execute_chapters(chapters_left, layout, {}, jobs=args.jobs)
     elif parameters:
         raise BuildError("parameters belong to one chapter: add CHAPTER=..., for example CHAPTER=02")

@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 
+from tools import children
 from tools.layout import BuildError, Layout
 
 CELL_SECONDS = 600  # a single cell that takes longer is stuck
@@ -86,18 +87,16 @@ def run(source: Path, target: Path, layout: Layout, parameters: Mapping[str, Any
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tools.execute", str(source), str(target)]
-    command += ["--cwd", str(folder), "--parameters", json.dumps(dict(parameters))]
+    command += ["--cwd", str(folder), "--parameters", json.dumps(dict(parameters)), "--with-parent"]
     with target.with_suffix(".log").open("w", encoding="utf-8") as log:
-        done = subprocess.run(
+        status = children.run(
             command,
-            check=False,
             cwd=Path(__file__).resolve().parent.parent,
             env=kernel_environment(layout, jobs),
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    return done.returncode == 0
+    return status == 0
 
 
 def failure_report(partial: Path) -> str:
@@ -139,7 +138,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target")
     parser.add_argument("--cwd", required=True)
     parser.add_argument("--parameters", default="{}", type=json.loads)
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     args = parser.parse_args(argv)
+    if args.with_parent:
+        children.end_with_parent()
     # The first import on a machine builds the font cache, slowly and with a message: not in a chapter.
     import matplotlib.font_manager  # noqa: F401
     import papermill  # type: ignore[import-untyped]

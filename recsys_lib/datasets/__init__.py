@@ -135,7 +135,8 @@ def _read(data: MovieLens, cache: Path, progress: bool | None) -> RawData:
             download.notice(f"{' and '.join(damaged)}: wrong checksum, fetching again.", progress)
         tried = []
         try:
-            download.fetch(f"{_ADDRESS}/{data.name}.zip", archive, expected, progress=progress)
+            url = f"{_ADDRESS}/{data.name}.zip"
+            download.fetch(url, archive, expected, megabytes=data.megabytes, progress=progress)
             return data.read(archive)
         except DownloadError as error:
             tried.append(str(error))

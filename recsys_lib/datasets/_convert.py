@@ -84,6 +84,8 @@ def convert(
         If the data is empty, values are missing, pairs repeat, or ``memory`` is too little.
     UnknownIdError
         If ``like`` is given and does not know an id.
+    OSError
+        If the disk is full, or the folder cannot be written. Nothing is left there.
     """
     check_choice("duplicates", duplicates, POLICIES)
     check_choice("unknown", unknown, ("error", "drop"))

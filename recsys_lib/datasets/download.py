@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,10 @@ from tqdm import tqdm
 from recsys_lib._validation import check_path
 from recsys_lib.errors import RecsysError
 
-CONNECT_SECONDS = 10.0  # longest wait for the server to say anything at all
+CONNECT_SECONDS = 10.0  # longest wait for the server to say anything at all, or to say more
 PIP_SECONDS = 300.0
+SLOW_SECONDS, SLOW_BYTES = 60.0, 60 * 1024  # a server that sends less in this time is as good as cut off
+MOST = 2  # no file is larger than so many times what it should be
 RETRY_PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)  # seconds before the second, third, ... attempt
 CHUNK = 1 << 20
 
@@ -110,7 +113,9 @@ def _try_lock(file: IO[bytes]) -> bool:
     return True
 
 
-def fetch(url: str, target: Path, expected: str, *, progress: bool | None = None) -> None:
+def fetch(
+    url: str, target: Path, expected: str, *, megabytes: float | None = None, progress: bool | None = None
+) -> None:
     """Download ``url`` to ``target``, going on where an earlier try was cut off.
 
     The bytes gather in ``target`` + ``.part``, which takes the place of ``target`` only when its checksum
@@ -124,19 +129,23 @@ def fetch(url: str, target: Path, expected: str, *, progress: bool | None = None
         The file to write.
     expected : str
         ``"md5:<hex>"`` or ``"sha256:<hex>"``.
+    megabytes : float, optional
+        About how large the file is. A server that sends more than twice that is not listened to.
     progress : bool, optional
         None shows a bar on a terminal outside continuous integration; True and False force it.
 
     Raises
     ------
     DownloadError
-        If the server cannot be reached, refuses, answers with a web page, or keeps sending wrong bytes.
+        If the server cannot be reached, refuses, answers with a web page, is too slow, sends far too much, or
+        keeps sending wrong bytes.
     """
     part = target.with_name(target.name + ".part")
+    most = None if megabytes is None else int(MOST * megabytes * 1e6)
     part.parent.mkdir(parents=True, exist_ok=True)
     algorithm, _, digest = expected.partition(":")
     for last_try in (False, True):
-        _complete(url, part, progress)
+        _complete(url, part, most, progress)
         found = checksum(part, algorithm)
         if found == digest:
             os.replace(part, target)
@@ -146,13 +155,13 @@ def fetch(url: str, target: Path, expected: str, *, progress: bool | None = None
             raise DownloadError(f"{url}: the file has {algorithm} {found}, not {digest}")
 
 
-def _complete(url: str, part: Path, progress: bool | None) -> None:
+def _complete(url: str, part: Path, most: int | None, progress: bool | None) -> None:
     """Bring ``part`` to its full length, with new attempts after a cut."""
     fruitless = 0
     for pause in (*RETRY_PAUSES, None):
         before = _size(part)
         try:
-            _transfer(url, part, progress)
+            _transfer(url, part, most, progress)
         except _CutError as error:
             # A server that gives nothing gets one more chance; one that moves, however slowly, gets several.
             fruitless += _size(part) <= before
@@ -169,7 +178,7 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _transfer(url: str, part: Path, progress: bool | None) -> None:
+def _transfer(url: str, part: Path, most: int | None, progress: bool | None) -> None:
     """Append to ``part`` until the file is whole, or raise ``_CutError`` if that may work later."""
     start = _size(part)
     headers = {"User-Agent": "recsys_lib", "Accept-Encoding": "identity"}
@@ -205,16 +214,30 @@ def _transfer(url: str, part: Path, progress: bool | None) -> None:
             part.unlink(missing_ok=True)
             raise _CutError("the server sent another part of the file than asked for")
         start = start if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        got = _copy(response, part, start, total, progress)
+        # None where the server does not say, or says something that is no length.
+        total = None if response.length is None else start + response.length
+        got = 0 if _is_more(total, most) else _copy(response, part, start, total, most, progress)
+        if _is_more(total, most) or _is_more(got, most):
+            part.unlink(missing_ok=True)
+            sent = f"{got:,} bytes and goes on" if total is None else f"{total:,} bytes"
+            raise DownloadError(f"{url}: the server sends {sent}, and the file has at most {most:,}")
         if total is not None and got < total:
             raise _CutError(f"the connection was cut after {got:,} of {total:,} bytes")
 
 
+def _is_more(size: int | None, most: int | None) -> bool:
+    return size is not None and most is not None and size > most
+
+
 def _copy(
-    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: bool | None
+    response: http.client.HTTPResponse,
+    part: Path,
+    start: int,
+    total: int | None,
+    most: int | None,
+    progress: bool | None,
 ) -> int:
+    """Append what comes, and return how long the file is now; stop early at more than ``most``."""
     shown = progress if progress is not None else sys.stderr.isatty() and not os.environ.get("CI")
     bar = tqdm(
         total=total,
@@ -224,16 +247,23 @@ def _copy(
         desc=part.name[: -len(".part")],
         disable=not shown,
     )
+    looked, before = time.monotonic(), start
     with bar, part.open("ab" if start else "wb") as file:
-        while piece := _read_piece(response):
+        while not _is_more(file.tell(), most) and (piece := _read_piece(response)):
             file.write(piece)
             bar.update(len(piece))
+            if time.monotonic() > looked + SLOW_SECONDS:
+                if file.tell() < before + SLOW_BYTES:
+                    raise _CutError(f"only {file.tell() - before:,} bytes came in {SLOW_SECONDS:g} s")
+                looked, before = time.monotonic(), file.tell()
         return file.tell()
 
 
 def _read_piece(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(CHUNK)
+    except TimeoutError as error:
+        raise _CutError(f"nothing came for {CONNECT_SECONDS:g} s") from error
     except (OSError, http.client.HTTPException) as error:
         raise _CutError(f"the connection was cut: {type(error).__name__}: {error}") from error
 
@@ -254,6 +284,8 @@ def fetch_wheel(requirement: str, target: Path, expected: str) -> None:
     what = f"pip download {requirement}"
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--quiet"]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left_behind in target.parent.glob(".pip-*"):  # by a process that was killed: the caller has the lock
+        shutil.rmtree(left_behind, ignore_errors=True)
     # Beside the target: the system's temporary folder may be on another disk, and the move must be atomic.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as folder:
         command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, requirement]

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys_lib._files import atomic_write
-from recsys_lib._tensors import read_tensors
+from recsys_lib._tensors import read_tensors, write_tensors
 from recsys_lib.device import resolve_device
 from recsys_lib.distributed import is_first
 from recsys_lib.errors import DataError, FileFormatError, RecsysError
@@ -46,8 +45,7 @@ def save(model: Recommender, path: str | os.PathLike[str]) -> None:
         "seen.indices": model.seen_.indices.int().cpu(),
     }
     contents |= {f"state.{key}": value.detach().cpu() for key, value in learned.items()}
-    with atomic_write(path) as file:
-        torch.save(contents, file)
+    write_tensors(path, contents)
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", kind: type[Model] | None = None) -> Model:
