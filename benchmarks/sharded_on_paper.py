@@ -20,16 +20,24 @@ def step_on_paper(
     memory_gb_s: float = 3_000.0,
     network_gb_s: float = 50.0,
 ) -> dict[str, float | str]:
-    r"""Work out a step of a table that is divided by rows, with Adam and dense gradients.
+    """Work out a step of this library on a table that is divided by rows, with Adam and dense gradients.
 
     With N GPUs and V = examples * lookups vectors of D bytes in a batch, of a table of T bytes:
 
-    * It holds 4 T / N: weights, gradient and two moments.
-    * It sends V D (N - 1) / N when vectors are added up and dealt out, and as much on the way back. Sending a
-      vector only to the GPU that asked for it (all-to-all, as TorchRec does) would be 1 / N of that.
-    * Its memory moves 8 T / N: zeros into the gradient, which Adam reads with weights and moments, and writes
-      the last three; and 6 V D for lookups and their gradients. With sparse gradients and LazyAdam,
-      8 V D / N would stand in place of 8 T / N.
+    * It holds 4 T / N, which are weights, gradient and two moments, and 2 V D: vectors on their way, and
+      their gradients.
+    * It sends V D (N - 1) / N when vectors are added up and dealt out (reduce-scatter), and as much on the
+      way back (all-gather). Sending a vector only to the GPU that asked for it (all-to-all, as TorchRec
+      does) would be 1 / N of that. Gloo, between CPUs, has no reduce-scatter: it does an all-reduce, and so
+      sends V D (N - 1) / N more.
+    * Its memory moves 10 T / N: zeros into the gradient (1), which is divided by N (2), and Adam, which reads
+      it with weights and moments, and writes the last three (7).
+    * And it moves 11 V D: to look vectors up (2), to blot out what others have (2), to hand them over (1); to
+      receive gradients (1), to blot out again (2), and to add them to those of the table (3).
+    * With sparse gradients and LazyAdam, at most V D / N would stand in place of T / N, but for the three
+      other tables that are held.
+
+    The layers, the start of a message and waiting are left out.
 
     Parameters
     ----------
@@ -50,13 +58,14 @@ def step_on_paper(
     """
     table, vectors = table_gb, examples * lookups * dim * 4 / 1e9
     sent = 2 * vectors * (gpus - 1) / gpus
-    memory = 8 * table / gpus + 6 * vectors
-    lazy = 8 * vectors / gpus + 6 * vectors
+    memory = 10 * table / gpus + 11 * vectors
+    lazy = 10 * min(vectors, table) / gpus + 11 * vectors
     times = {"memory": memory / memory_gb_s * 1e3, "network": sent / network_gb_s * 1e3}
     lazy_times = {"memory": lazy / memory_gb_s * 1e3, "network": times["network"]}
     return {
         "GPUs": gpus,
-        "held GB": 4 * table / gpus,
+        "held GB": 4 * table / gpus + 2 * vectors,
+        "lazy held GB": (3 * table + min(vectors, table)) / gpus + 2 * vectors,
         "sent GB": sent,
         "all-to-all GB": sent / gpus,
         "memory GB": memory,

@@ -66,7 +66,9 @@ def connection(
         }
     try:
         with duckdb.connect(":memory:", config=config) as opened:
-            opened.execute("SET enable_progress_bar = false")
+            # In Jupyter without ipywidgets DuckDB refuses to change this, and shows none.
+            with contextlib.suppress(duckdb.InvalidInputException):
+                opened.execute("SET enable_progress_bar = false")
             yield opened
     except duckdb.OutOfMemoryException as error:
         raise DataError(

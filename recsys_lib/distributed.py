@@ -48,7 +48,6 @@ differs from the above:
 
 If a process dies, the others end with a :class:`RankError`, and the last checkpoint stays whole. Models that
 are not trained by gradient descent gain nothing: every rank does all of their work.
-
 Ranks talk through :mod:`torch.distributed`: Gloo between CPUs, NCCL between GPUs.
 """
 
@@ -59,6 +58,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import torch
@@ -98,13 +98,12 @@ __all__ = [
 # What torchrun tells each process. Launchers of clusters may set the first two without meaning us.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _sharding = False
+_store: Any = None
+_groups = count()  # that this process has been in; the others count alike
 
 
 class RankError(RecsysError, RuntimeError):
     """Another process is gone or does something else, so that this one cannot go on."""
-
-
-# ---------------------------------------------------------------------- who am I
 
 
 def world_size() -> int:
@@ -168,7 +167,8 @@ def process_group(timeout: float = 600.0, *, shard_tables: bool = False) -> Iter
     RankError
         If another rank cannot be reached, dies or hangs.
     """
-    seconds = check_number("timeout", timeout, 0, open_low=True)
+    global _store
+    limit = timedelta(seconds=check_number("timeout", timeout, 0, open_low=True))
     shard = check_flag("shard_tables", shard_tables)
     if _running() or not launched():
         with whole_tables(shard=shard or _sharding):
@@ -176,13 +176,19 @@ def process_group(timeout: float = 600.0, *, shard_tables: bool = False) -> Iter
         return
     me, everyone = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _explained(me, everyone):
+        from torch.distributed.rendezvous import rendezvous  # not in every build of PyTorch
+
         backend = "gloo"
         if torch.cuda.is_available():
             # Whoever says "cuda" or "auto" now means this one. Numbers on the CPU still go through Gloo.
             backend = "cpu:gloo,cuda:nccl"
             if _local_rank() < torch.cuda.device_count():
                 torch.cuda.set_device(_local_rank())
-        dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+        # Where the ranks meet stays open: the next group could meet at one that the first is about to close.
+        _store = _store or next(rendezvous("env://", me, everyone, timeout=limit))[0]
+        _store.set_timeout(limit)
+        store = dist.PrefixStore(f"group {next(_groups)}", _store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=me, world_size=everyone, timeout=limit)
         try:
             with whole_tables(shard=shard):
                 yield
@@ -305,13 +311,11 @@ def add_up(value: float) -> float:
 def mean(values: Tensor) -> float:
     """Return the mean over the values of all ranks, each of which has some or none.
 
-    Sums and counts are added up in double precision, so that the result does not depend on who had what, but
-    for the last digits of a double.
+    Sums and counts are added up in double precision: but for its last digits, who had what does not matter.
     """
     if world_size() == 1:
         return float(values.mean())
-    sums = torch.tensor([float(values.double().sum()), float(values.numel())], dtype=torch.float64)
-    sums = sums.to(home())
+    sums = torch.tensor([float(values.double().sum()), values.numel()], dtype=torch.float64, device=home())
     dist.all_reduce(sums)
     return float(sums[0] / sums[1])
 

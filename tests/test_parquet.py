@@ -445,3 +445,31 @@ def test_the_memory_does_not_grow_with_the_rows(tmp_path):
     assert rows == n
     assert converted < 64 + 80
     assert converted < in_memory / 2
+
+
+def test_jupyter_without_widgets_reads_too(tmp_path, monkeypatch):
+    """There, DuckDB refuses to have its progress bar changed."""
+    connect = duckdb.connect
+
+    class Jupyter:
+        def __init__(self, *args, **kwargs):
+            self.real = connect(*args, **kwargs)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.real.close()
+
+        def execute(self, statement, *args):
+            if "progress_bar" in statement:
+                raise duckdb.InvalidInputException("required package 'ipywidgets' is missing")
+            return self.real.execute(statement, *args)
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    frame = table(50, 0).drop_duplicates(["user_id", "item_id"])
+    path = write(frame, tmp_path / "x.parquet")
+    monkeypatch.setattr(duckdb, "connect", Jupyter)
+    assert len(Interactions.from_parquet(path)) == len(frame)

@@ -203,8 +203,26 @@ def everything(folder: Path) -> None:
         if two:
             go_on_here(folder)
     assert world_size() == 1
+    check_next_group()
     if two:
         hang()
+
+
+def check_next_group() -> None:
+    """A second group meets, also if the first rank is the last to leave the one before."""
+    leave = torch.distributed.destroy_process_group
+
+    def leave_late() -> None:
+        time.sleep(1.0 if rank() == 0 else 0.0)
+        leave()
+
+    torch.distributed.destroy_process_group = leave_late
+    try:
+        for seconds in (20, 30):
+            with distributed.process_group(timeout=seconds):
+                assert distributed.add_up(1.0) == world_size() > 1
+    finally:
+        torch.distributed.destroy_process_group = leave
 
 
 def hang() -> None:
