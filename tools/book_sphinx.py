@@ -37,6 +37,13 @@ def add_film_search(app: Any, page: str, template: str, context: dict[str, Any],
     app.add_css_file("film-search.css")
 
 
+def add_board(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Bring what sorts and filters tables to pages that hold such a table."""
+    if 'class="board' in context.get("body", ""):
+        app.add_css_file("board.css")
+        app.add_js_file("board.js", loading_method="defer")
+
+
 @functools.cache
 def named(name: str) -> Any:
     """The object with a dotted name such as ``recsys_lib.metrics.ndcg``; None when there is none."""
@@ -81,6 +88,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", silence_thebe)
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("html-page-context", add_film_search)
+    app.connect("html-page-context", add_board)
     app.connect("missing-reference", link_by_any_name)
     app.connect("autodoc-process-docstring", keep_last_underscore, priority=900)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

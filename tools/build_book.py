@@ -29,6 +29,7 @@ from tools.layout import (
     write_record,
 )
 from tools.postprocess import for_the_page
+from tools.published import with_tables
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
 DATASETS = ("ml-100k",)
@@ -141,7 +142,8 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
         if path.suffix not in (".ipynb", ".md"):
             files[name] = path.read_bytes()
         elif name.removesuffix(".md") in docs:
-            files[name] = page_without(path.read_text(encoding="utf-8")).encode()
+            text = with_tables(path.read_text(encoding="utf-8"), layout.root)
+            files[name] = page_without(text).encode()
     for chapter in chapters:
         record = read_record(chapter.record(layout.executed))
         notebook = nbformat.read(chapter.notebook(layout.executed), as_version=4)
@@ -182,6 +184,12 @@ def stage(files: Mapping[str, bytes], layout: Layout) -> None:
         path = layout.source / name
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
+
+
+def is_staged(files: Mapping[str, bytes], layout: Layout) -> bool:
+    """Whether the source folder holds exactly `files`."""
+    paths = {path.relative_to(layout.source).as_posix(): path for path in files_below(layout.source)}
+    return paths.keys() == files.keys() and all(paths[name].read_bytes() == files[name] for name in files)
 
 
 def is_rendered(layout: Layout) -> bool:
@@ -269,8 +277,10 @@ def make_book(args: argparse.Namespace, layout: Layout) -> None:
 
 def is_fresh(layout: Layout) -> bool:
     """Whether every page shows the sources as they are now, run with their own parameters."""
-    _, chapters = read_toc(layout)
-    return is_rendered(layout) and all(is_executed(chapter, layout, {}) for chapter in chapters)
+    docs, chapters = read_toc(layout)
+    if not is_rendered(layout) or not all(is_executed(chapter, layout, {}) for chapter in chapters):
+        return False
+    return is_staged(staged_files(docs, chapters, layout), layout)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
