@@ -185,7 +185,7 @@ def _facts(name: str, entries: Sequence[Entry], table: Any) -> str:
 
 def _head() -> str:
     choices = ("metric", "in a word")
-    names = ("model", "metric", "published", "ours", "spread", "seeds", "difference", "in a word")
+    names = ("model", "metric", "published", "ours (seeds)", "difference", "in a word")
     return "".join(
         f'<th scope="col"{" data-choose" if name in choices else ""}>{name}</th>' for name in names
     )
@@ -195,14 +195,16 @@ def _cells(entry: Entry) -> str:
     published, ours, spread = entry["published"], entry["ours"], entry["spread"]
     both = published is not None and ours is not None
     word = verdict(entry) if both else ""
+    measured = ""
+    if ours is not None:
+        seeds = f" ({entry['seeds']})" if spread and entry["seeds"] else ""
+        measured = f"{ours:.4f}{f' ± {spread:.4f}' if spread else ''}{seeds}"
     return "".join(
         f"<td{attributes}>{value}</td>"
         for attributes, value in (
             (' class="words"', escape(metric_name(entry["metric"]))),
             ("", "" if published is None else f"{published:.4f}"),
-            ("", "" if ours is None else f"{ours:.4f}"),
-            ("", "" if spread is None else f"{spread:.4f}"),
-            ("", entry["seeds"] or ""),
+            ("" if ours is None else f' data-value="{ours!r}"', measured),
             ("", f"{ours - published:+.4f}".replace("-", "−") if both else ""),
             (' class="words"', word),
         )

@@ -48,6 +48,7 @@
     heads.forEach((head, n) => {
       if (!("choose" in head.dataset)) return;
       const values = [...new Set(rows.map((row) => text(row.cells[n])))].filter(Boolean).sort();
+      if (values.length < 2) return;
       const list = element(
         "select",
         { id: `${id}-${n}`, onchange: () => (chosen.set(n, list.value), filter()) },

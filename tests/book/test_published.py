@@ -44,8 +44,8 @@ def test_a_new_result_has_its_row_without_further_changes(page):
     assert text.startswith("before")
     assert text.endswith("after")
     assert rows(text, title) == [
-        ["A &lt;b&gt; model", "RMSE", "0.8310", "0.8400", "0.0010", "3", "+0.0090", "not reached"],
-        ["B", "RMSE", "0.8310", "0.8200", "0.0010", "3", "−0.0110", "better"],
+        ["A &lt;b&gt; model", "RMSE", "0.8310", "0.8400 ± 0.0010 (3)", "+0.0090", "not reached"],
+        ["B", "RMSE", "0.8310", "0.8200 ± 0.0010 (3)", "−0.0110", "better"],
     ]
     assert [row[1:] for row in rows(text, "How many published values were reached")] == [["2", "1", "0", "1"]]
     assert len(rows(text, "Not reached")) == 1
