@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import html
 import importlib
 import inspect
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes  # type: ignore[import-untyped]
 from sphinx.util.nodes import make_refnode
 
 
@@ -42,6 +45,41 @@ def add_board(app: Any, page: str, template: str, context: dict[str, Any], doctr
     if 'class="board' in context.get("body", ""):
         app.add_css_file("board.css")
         app.add_js_file("board.js", loading_method="defer")
+
+
+def first_words(doctree: Any, length: int = 200) -> str:
+    """The first paragraph of a page, cut at a word: what a search engine or a shared link shows of it."""
+    paragraphs = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph))
+    text = next((words for words in paragraphs if not words.startswith("Run time")), "")
+    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + "…"
+
+
+def add_preview(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Describe a page to those who share a link to it (Open Graph).
+
+    Its address and that of the picture must be whole, so they are whole only if the book knows its own.
+    """
+    if doctree is None:
+        return
+    base = (app.config.html_baseurl or "").rstrip("/")
+    picture = f"{base}/_static/social.png" if base else context["pathto"]("_static/social.png", resource=1)
+    title = re.sub(r"<[^>]+>", "", context.get("title", "")) or app.config.project
+    words = first_words(doctree)
+    tags = {
+        "og:type": "article",
+        "og:title": title,
+        "og:site_name": app.config.project,
+        "og:description": words,
+        "og:image": picture,
+        "og:image:width": "1200",
+        "og:image:height": "630",
+        "og:image:alt": "People and films, a small network, and a ranked list of films",
+        **({"og:url": f"{base}/{page}.html"} if base else {}),
+    }
+    lines = [f'<meta property="{name}" content="{escape(html.unescape(v))}" />' for name, v in tags.items()]
+    lines.append('<meta name="twitter:card" content="summary_large_image" />')
+    lines.append(f'<meta name="description" content="{escape(words)}" />')
+    context["metatags"] = "\n    ".join([context.get("metatags", ""), *lines])
 
 
 @functools.cache
@@ -89,6 +127,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("html-page-context", add_film_search)
     app.connect("html-page-context", add_board)
+    app.connect("html-page-context", add_preview)
     app.connect("missing-reference", link_by_any_name)
     app.connect("autodoc-process-docstring", keep_last_underscore, priority=900)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ from tools.layout import (
     write_atomically,
     write_record,
 )
-from tools.postprocess import for_the_page
+from tools.postprocess import fill_in, for_the_page, recorded_values
 from tools.published import with_tables
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
@@ -144,10 +145,17 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
         elif name.removesuffix(".md") in docs:
             text = with_tables(path.read_text(encoding="utf-8"), layout.root)
             files[name] = page_without(text).encode()
-    for chapter in chapters:
+    executed = {c: nbformat.read(c.notebook(layout.executed), as_version=4) for c in chapters}
+    values = {name: v for notebook in executed.values() for name, v in recorded_values(notebook).items()}
+    for chapter, notebook in executed.items():
         record = read_record(chapter.record(layout.executed))
-        notebook = nbformat.read(chapter.notebook(layout.executed), as_version=4)
         page = for_the_page(notebook, seconds=record["seconds"], cores=record["cores"])
+        here = posixpath.dirname(chapter.doc)
+        links = {c.name[:2]: f"{posixpath.relpath(c.doc, here)}.html" for c in chapters}
+        try:
+            fill_in(page, values, links)
+        except KeyError as error:
+            raise BuildError(f"{chapter.name} shows {error}, which no chapter recorded") from error
         files[f"{chapter.doc}.ipynb"] = nbformat.writes(page).encode()
         written = chapter.written(layout.executed)
         files |= {f"book/_static/{path.name}": path.read_bytes() for path in files_below(written)}
@@ -161,12 +169,15 @@ def staged_config(layout: Layout) -> bytes:
     options = config["sphinx"]["config"]
     extra = layout.run / "mathjax"
     if mathjax.ensure(extra):
-        options["html_extra_path"] = [str(extra)]
+        options["html_extra_path"] = [*options.get("html_extra_path", []), str(extra)]
         options["mathjax_path"] = "mathjax/tex-mml-chtml.js"
     if config["repository"]["url"]:
         for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
             config["html"][button] = True
-        config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+        config["launch_buttons"] |= {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        }
     # where a part of the library cannot be imported, its reference is not there to be linked to
     if is_missing("mxnet"):
         options["nitpick_ignore_regex"].append(["py:.*", r"recsys_lib\.mx(\..*)?"])
