@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import posixpath
 import re
 import shutil
 import subprocess
@@ -29,7 +28,8 @@ from tools.layout import (
     write_atomically,
     write_record,
 )
-from tools.postprocess import fill_in, for_the_page, recorded_values
+from tools.leaderboard import with_board
+from tools.postprocess import for_the_page
 from tools.published import with_tables
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
@@ -137,6 +137,7 @@ def execute_chapters(
 def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -> dict[str, bytes]:
     """What jupyter-book is to read, by path: the sources, with executed notebooks in place of clean ones."""
     notebooks = {f"{chapter.doc}.ipynb" for chapter in chapters}
+    executed = {c: nbformat.read(c.notebook(layout.executed), as_version=4) for c in chapters}
     files = {"_toc.yml": (layout.root / "_toc.yml").read_bytes(), "_config.yml": staged_config(layout)}
     for path in files_below(layout.root / "book"):
         name = path.relative_to(layout.root).as_posix()
@@ -144,18 +145,11 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
             files[name] = path.read_bytes()
         elif name.removesuffix(".md") in docs:
             text = with_tables(path.read_text(encoding="utf-8"), layout.root)
+            text = with_board(text, {chapter.doc: notebook for chapter, notebook in executed.items()})
             files[name] = page_without(text).encode()
-    executed = {c: nbformat.read(c.notebook(layout.executed), as_version=4) for c in chapters}
-    values = {name: v for notebook in executed.values() for name, v in recorded_values(notebook).items()}
     for chapter, notebook in executed.items():
         record = read_record(chapter.record(layout.executed))
         page = for_the_page(notebook, seconds=record["seconds"], cores=record["cores"])
-        here = posixpath.dirname(chapter.doc)
-        links = {c.name[:2]: f"{posixpath.relpath(c.doc, here)}.html" for c in chapters}
-        try:
-            fill_in(page, values, links)
-        except KeyError as error:
-            raise BuildError(f"{chapter.name} shows {error}, which no chapter recorded") from error
         files[f"{chapter.doc}.ipynb"] = nbformat.writes(page).encode()
         written = chapter.written(layout.executed)
         files |= {f"book/_static/{path.name}": path.read_bytes() for path in files_below(written)}

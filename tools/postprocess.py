@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
 from typing import Any
 
-RECORDED = re.compile(r'<td data-glued="([^"]*)"></td>')
-CHAPTER = re.compile(r'<span data-chapter="(\w+)">(.*?)</span>')
 RUN_TIME = re.compile(r"<!--\s*run-time\s*-->")
 
 
@@ -48,47 +45,3 @@ def for_the_page(notebook: Any, *, seconds: float | None, cores: int) -> Any:
         words = "Not run on this machine" if seconds is None else run_time_text(seconds, cores)
         first.source = RUN_TIME.sub(words, first.source)
     return page
-
-
-def recorded_values(notebook: Any) -> dict[str, str]:
-    """What an executed notebook glued, by name, as text."""
-    values = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            text = next(
-                (v for kind, v in output.get("data", {}).items() if kind.endswith("text/plain")), None
-            )
-            if name and text is not None:
-                values[name] = str(text)
-    return values
-
-
-def fill_in(notebook: Any, values: Mapping[str, str], pages: Mapping[str, str]) -> None:
-    """Bring what other chapters recorded, and links to them, into the tables of a page.
-
-    An output says ``<td data-glued="NAME"></td>`` for a number that a chapter glued under that name, and
-    ``<span data-chapter="04">4</span>`` for a link to the page that `pages` has under 04.
-
-    >>> html = '<td data-glued="a_b"></td><span data-chapter="04">4</span>'
-    >>> output = {"data": {"text/html": html}}
-    >>> fill_in({"cells": [{"outputs": [output]}]}, {"a_b": "0.41234"}, {"04": "chapters/04_a.html"})
-    >>> output["data"]["text/html"]
-    '<td>0.4123</td><a href="chapters/04_a.html">4</a>'
-
-    Raises
-    ------
-    KeyError
-        If no chapter recorded such a number, or there is no such chapter.
-    """
-
-    def number(match: re.Match[str]) -> str:
-        return f"<td>{float(values[match[1]]):.4f}</td>" if match[1] else "<td></td>"
-
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            html = output.get("data", {}).get("text/html")
-            if html:
-                html = RECORDED.sub(number, "".join(html))
-                html = CHAPTER.sub(lambda match: f'<a href="{pages[match[1]]}">{match[2]}</a>', html)
-                output["data"]["text/html"] = html

@@ -103,7 +103,7 @@ def _overview(names: Sequence[str], results: Mapping[str, list[Entry]], known: M
             counts = "".join(f"<td>{words.count(word)}</td>" for word in WORDS)
             body.append(f'<tr><th scope="row">{link}</th><td>{len(words)}</td>{counts}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("table", "published values", *WORDS))
-    overview = _table("How many published values were reached", head, body)
+    overview = board_table("How many published values were reached", head, body)
     missed = [entry for name in names for entry in _both(results[name]) if verdict(entry) == "not reached"]
     rows = []
     for e in missed:
@@ -114,7 +114,7 @@ def _overview(names: Sequence[str], results: Mapping[str, list[Entry]], known: M
         if missed
         else "Ours is worse in none of them beyond its spread."
     )
-    lost = _table("Not reached", _head(), rows, ready=True) if missed else ""
+    lost = board_table("Not reached", _head(), rows, ready=True) if missed else ""
     return f"## In short\n\n{overview}\n\n## What was not reached?\n\n{said}\n\n{lost}"
 
 
@@ -137,11 +137,11 @@ def _section(name: str, entries: Sequence[Entry], table: Any) -> str:
         words = [verdict(entry) for entry in both]
         counts = ", ".join(f"{words.count(word)} {word}" for word in WORDS)
         parts.append(f"Of {len(both)} published values: {counts}.")
-        parts.append(_table(title, _head(), [row(entry) for entry in both], ready=True))
+        parts.append(board_table(title, _head(), [row(entry) for entry in both], ready=True))
     only_theirs = [entry for entry in entries if entry["published"] is not None and entry["ours"] is None]
     if only_theirs:
         rows = [row(entry) for entry in only_theirs]
-        parts.append(_table("Published, and not measured here", _head(), rows))
+        parts.append(board_table("Published, and not measured here", _head(), rows))
     if remarks:
         notes = [
             f'<li id="note-{escape(name)}-{number}">{escape(remark)}</li>'
@@ -151,7 +151,7 @@ def _section(name: str, entries: Sequence[Entry], table: Any) -> str:
     only_ours = [entry for entry in entries if entry["published"] is None and entry["ours"] is not None]
     if only_ours:
         rows = [row(entry) for entry in only_ours]
-        more = _table("Measured here, nothing published", _head(), rows, ready=True)
+        more = board_table("Measured here, nothing published", _head(), rows, ready=True)
         summary = f"Measured in the same way, with nothing published to compare with: {len(rows)} values"
         parts.append(f"<details><summary>{summary}</summary>\n{more}\n</details>")
     return "\n\n".join(parts)
@@ -211,7 +211,7 @@ def _cells(entry: Entry) -> str:
     )
 
 
-def _table(caption: str, head: str, body: Sequence[str], *, ready: bool = False) -> str:
+def board_table(caption: str, head: str, body: Sequence[str], *, ready: bool = False) -> str:
     """An HTML table in a box that scrolls by itself; `ready` for the page's own sorting and filtering."""
     kind = "board sortable" if ready else "board"
     rows = "\n".join(body)
