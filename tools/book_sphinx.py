@@ -82,6 +82,25 @@ def add_preview(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["metatags"] = "\n    ".join([context.get("metatags", ""), *lines])
 
 
+SIGNATURE = re.compile(r'(<span class="sig-paren">[\[(]</span>)<dl>(.*?)</dl>', re.S)
+
+
+def mend_markup(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Mend what shuts out readers who hear a page.
+
+    Sphinx writes long signatures as definition lists that define nothing. And myst-nb gives all hidden cells
+    the same name, in place of the words that are shown.
+    """
+
+    def lines(match: re.Match[str]) -> str:
+        inner = match[2].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+        return f"{match[1]}{inner}"
+
+    if "body" in context:
+        body = SIGNATURE.sub(lines, context["body"])
+        context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+
+
 @functools.cache
 def named(name: str) -> Any:
     """The object with a dotted name such as ``recsys_lib.metrics.ndcg``; None when there is none."""
@@ -126,6 +145,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", silence_thebe)
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("html-page-context", add_film_search)
+    app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", add_board)
     app.connect("html-page-context", add_preview)
     app.connect("missing-reference", link_by_any_name)
