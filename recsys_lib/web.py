@@ -70,7 +70,7 @@ def write_models(
         character for two items, the network one for each item and each number of its first and last layer.
         By default 5, or the smallest number above it with which the file keeps to ``max_bytes``.
     max_bytes : int
-        The largest file to write: readers fetch it with the page. By default :data:`MAX_BYTES`, 3 MB.
+        The largest file to write: readers fetch it with the page. By default ``MAX_BYTES``, 3 MB.
 
     Raises
     ------
