@@ -63,12 +63,12 @@ def add_preview(app: Any, page: str, template: str, context: dict[str, Any], doc
         return
     base = (app.config.html_baseurl or "").rstrip("/")
     picture = f"{base}/_static/social.png" if base else context["pathto"]("_static/social.png", resource=1)
-    title = re.sub(r"<[^>]+>", "", context.get("title", "")) or app.config.project
+    title = re.sub(r"<[^>]+>", "", context.get("title", "")) or app.config.html_short_title
     words = first_words(doctree)
     tags = {
         "og:type": "article",
         "og:title": title,
-        "og:site_name": app.config.project,
+        "og:site_name": app.config.html_short_title,
         "og:description": words,
         "og:image": picture,
         "og:image:width": "1200",
@@ -82,7 +82,7 @@ def add_preview(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["metatags"] = "\n    ".join([context.get("metatags", ""), *lines])
 
 
-SIGNATURE = re.compile(r'(<span class="sig-paren">[\[(]</span>)<dl>(.*?)</dl>', re.S)
+SIGNATURE = re.compile(r'(<span class="sig-paren">[\[(]</span>)\s*<dl>(.*?)</dl>', re.S)
 
 
 def mend_markup(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:

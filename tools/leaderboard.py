@@ -43,8 +43,7 @@ NAMES: dict[str, dict[str, str]] = {
 # Heading here: what the chapters' tables call it.
 COLUMNS = {
     "nDCG@10": "mean",
-    "low": "low",
-    "high": "high",
+    "95% interval": "interval",
     "99 others": "99 drawn",
     "recall@10": "recall@10",
     "coverage@10": ("coverage@10", "coverage"),
@@ -134,6 +133,7 @@ def _line(row: Mapping[str, str]) -> str:
     chapter = row["chapter"]
     link = f'<a href="chapters/{chapter}.html">{int(chapter[:2])}</a>'
     cells = [f'<th scope="row">{escape(row["model"])}</th>', f"<td>{link}</td>"]
+    row = {"interval": f"{row['low']} to {row['high']}", **row}
     for wanted in COLUMNS.values():
         keys = (wanted,) if isinstance(wanted, str) else wanted
         value = next((row[key] for key in keys if key in row), "")
