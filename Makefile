@@ -2,7 +2,7 @@
 # path may hold spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve lab test matrix lint format notebooks pages clean clean-env
+.PHONY: help env book serve lab test matrix lint format notebooks pages links clean clean-env
 
 PY := .venv/bin/python
 CODE := recsys_lib tests tools benchmarks book
@@ -61,6 +61,9 @@ notebooks: env ## check the committed notebooks: no outputs, one parameters cell
 
 pages: env ## check the rendered pages only
 	$(PY) -m pytest -rs tests/book/test_pages.py tests/book/test_browser.py
+
+links: env ## ask every address outside the book whether it answers (needs a network)
+	@$(PY) -m tools.outside_links
 
 clean: ## remove everything a build made (data sets stay in the user's cache)
 	rm -rf _run _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,11 +8,13 @@ python -m benchmarks.published ncf-ml1m --data FOLDER --rows EASE "NeuMF 64"
 from __future__ import annotations
 
 import argparse
+import functools
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.table import Table, choose_rows, measure, read_json, render, write_json
+from benchmarks.table import Table, choose_rows, measure, read_json, render, write_json, write_remarks
 from benchmarks.tables import TABLES
 from recsys_lib.errors import RecsysError
 
@@ -43,6 +45,11 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
         type=Path,
         help="write the results there as well, after each row; other rows that are there are kept",
     )
+    parser.add_argument(
+        "--remarks",
+        action="store_true",
+        help="measure nothing: only bring the remarks on sources in the file of --json up to date",
+    )
     options = parser.parse_args(arguments)
     if options.table is None:
         print(_listing(tables))
@@ -54,6 +61,8 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
         parser.error(f"--seeds must be at least 1, got {options.seeds}.")
     if options.json is not None and options.json.is_dir():
         parser.error(f"--json must name a file, and {options.json} is a folder.")
+    if options.remarks and options.json is None:
+        parser.error("--remarks needs --json FILE, the file to bring up to date.")
     table = tables[options.table]
     try:
         if options.json is not None:
@@ -64,13 +73,23 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] = T
     except (RecsysError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    if options.remarks:
+        write_remarks(options.json, table, rows)
+        return 0
     results = []
+    say = functools.partial(print, file=sys.stderr, flush=True)
     for row in rows:
-        results += measure(table, [row], options.seeds, lambda text: print(text, file=sys.stderr, flush=True))
+        results += measure(table, [row], options.seeds, say, _command(options))
         if options.json is not None:
             write_json(options.json, results)
     print(render(table, rows, results, options.seeds))
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type to measure again; the folders of this machine are left out."""
+    words = [*shlex.split("python -m benchmarks.published"), options.table, "--seeds", str(options.seeds)]
+    return shlex.join([*words, *(["--rows", *options.rows] if options.rows else [])])
 
 
 def _listing(tables: Mapping[str, Table]) -> str:

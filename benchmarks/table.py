@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import platform
 import statistics
 import textwrap
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from recsys_lib._files import atomic_write
 from recsys_lib.errors import DataError
@@ -61,6 +64,8 @@ class Table:
         The columns.
     rows : callable
         Given the folder of the data sets (None: the usual one), loads the data and returns the rows.
+    split, candidates, cutoff : str
+        Of the protocol, each in a few words: what is tested on, which items are ranked, where lists end.
     """
 
     name: str
@@ -69,6 +74,9 @@ class Table:
     protocol: str
     metrics: tuple[str, ...]
     rows: Callable[[Path | None], list[Row]]
+    split: str = ""
+    candidates: str = ""
+    cutoff: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,10 @@ class Result:
         Runs behind the mean.
     date : str or None
         Day of the measurement, as in 2030-12-31.
+    machine, command : str or None
+        What it was measured on, and the command that did it.
+    remark : str
+        Where the published value is from, if not from the source of the table.
     """
 
     table: str
@@ -101,6 +113,22 @@ class Result:
     fit_seconds: float | None = None
     seeds: int | None = None
     date: str | None = None
+    machine: str | None = None
+    command: str | None = None
+    remark: str = ""
+
+
+def this_machine() -> str:
+    """Say in words what is measured on: processor, cores, versions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = [named[0] if named else platform.machine(), f"{cores} core{'' if cores == 1 else 's'}"]
+    parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([*parts, f"Python {platform.python_version()}", f"PyTorch {torch.__version__}"])
 
 
 def choose_rows(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
@@ -122,7 +150,11 @@ def choose_rows(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
 
 
 def measure(
-    table: Table, rows: Sequence[Row], seeds: int, say: Callable[[str], None] = lambda text: None
+    table: Table,
+    rows: Sequence[Row],
+    seeds: int,
+    say: Callable[[str], None] = lambda text: None,
+    command: str | None = None,
 ) -> list[Result]:
     """Measure all rows of a table, with the seeds 0 to ``seeds - 1``.
 
@@ -130,6 +162,8 @@ def measure(
     ----------
     say : callable
         Told about every finished run, in words.
+    command : str, optional
+        What to note as the command that measured.
     """
     results = []
     for row in rows:
@@ -158,6 +192,9 @@ def measure(
                     statistics.fmean(fits) if fits else None,
                     len(runs) or None,
                     datetime.date.today().isoformat() if runs else None,
+                    this_machine() if runs else None,
+                    command if runs else None,
+                    row.remark,
                 )
             )
     return results
@@ -181,6 +218,24 @@ def write_json(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
     kept = [entry for entry in read_json(path) if (entry["table"], entry["model"]) not in measured]
     with atomic_write(path, "w") as file:
         json.dump(kept + [asdict(result) for result in results], file, indent=1)
+        file.write("\n")
+
+
+def write_remarks(path: str | os.PathLike[str], table: Table, rows: Sequence[Row]) -> None:
+    """Bring the remarks of a table's rows in a file up to date; what was measured stays as it is.
+
+    Raises
+    ------
+    DataError
+        If there is a file, and it holds something else.
+    """
+    remarks = {row.model: row.remark for row in rows}
+    entries = read_json(path)
+    for entry in entries:
+        if entry["table"] == table.name and entry["model"] in remarks:
+            entry["remark"] = remarks[entry["model"]]
+    with atomic_write(path, "w") as file:
+        json.dump(entries, file, indent=1)
         file.write("\n")
 
 

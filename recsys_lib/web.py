@@ -34,7 +34,9 @@ from recsys_lib.models import EASE, BottleneckAutoencoder, Popularity
 from recsys_lib.models._cooccurrence import co_counts
 from recsys_lib.models.history_nets import BottleneckNet
 
-__all__ = ["read_models", "write_models"]
+__all__ = ["MAX_BYTES", "read_models", "write_models"]
+
+MAX_BYTES = 3_000_000  # what a page may ask of its readers
 
 _BEFORE, _AFTER = "window.filmModels = ", ";\n"
 _LEVELS = 45
@@ -50,7 +52,8 @@ def write_models(
     ease: EASE,
     titles: Sequence[str],
     *,
-    at_least: int = 5,
+    at_least: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> None:
     """Write an autoencoder, EASE and the counts of Popularity for a page.
 
@@ -62,18 +65,24 @@ def write_models(
         Fitted on the same data.
     titles : sequence of str, length n_items
         What the page calls each item, in the order of ``item_ids``.
-    at_least : int
+    at_least : int, optional
         Leave out items that fewer people have in training. That makes the file smaller: EASE takes one
         character for two items, the network one for each item and each number of its first and last layer.
+        By default 5, or the smallest number above it with which the file keeps to ``max_bytes``.
+    max_bytes : int
+        The largest file to write: readers fetch it with the page. By default ``MAX_BYTES``, 3 MB.
 
     Raises
     ------
     NotFittedError
         If a model is not fitted.
     DataError
-        If the models know different items, there is not one title for each, or fewer than two are left.
+        If the models know different items, there is not one title for each, fewer than two are left, or the
+        file would be larger than ``max_bytes`` with the ``at_least`` given. Nothing is written then.
     """
-    check_integer("at_least", at_least, 1)
+    if at_least is not None:
+        check_integer("at_least", at_least, 1)
+    check_integer("max_bytes", max_bytes, 1)
     net._need_fit()
     ease._need_fit()
     if net.item_ids != ease.item_ids:
@@ -82,19 +91,39 @@ def write_models(
         raise DataError(
             f"titles must have one entry for each of {len(net.item_ids)} items, got {len(titles)}."
         )
-    kept = (net.popularity_.cpu() >= at_least).numpy().nonzero()[0]
-    if len(kept) < 2:
-        raise DataError(f"at_least={at_least} leaves {len(kept)} items: lower it.")
-    counts = net.popularity_.cpu().numpy()[kept].astype(int)
+    limit = 5 if at_least is None else at_least
+    counts = net.popularity_.cpu().numpy().astype(int)
+    while True:
+        kept = (counts >= limit).nonzero()[0]
+        if len(kept) < 2:
+            raise DataError(f"at_least={limit} leaves {len(kept)} items: lower it, or raise max_bytes.")
+        script = _script(net, ease, titles, kept)
+        if len(script) <= max_bytes:
+            break
+        if at_least is not None:
+            raise DataError(
+                f"with at_least={limit} the file for the page would hold {len(kept):,} items in "
+                f"{len(script) / 1e6:.2f} MB, and max_bytes allows {max_bytes / 1e6:.2f} MB. Raise at_least, "
+                "which leaves rare items out, or raise max_bytes."
+            )
+        # The size grows with up to the square of the number of items: this cannot leave out too many.
+        n_next = int(len(kept) * np.sqrt(max_bytes / len(script)))
+        limit = max(limit + 1, int(np.sort(counts)[::-1][min(n_next, len(counts) - 1)]))
+    with atomic_write(path) as file:
+        file.write(script)
+
+
+def _script(
+    net: BottleneckAutoencoder, ease: EASE, titles: Sequence[str], kept: npt.NDArray[np.int64]
+) -> bytes:
     content = {
         "items": net.item_ids.take(kept).tolist(),
         "titles": [str(titles[i]) for i in kept],
-        "counts": counts.tolist(),
+        "counts": net.popularity_.cpu().numpy()[kept].astype(int).tolist(),
         "ease": _ease_to_json(ease, kept),
         "net": _net_to_json(net.net_, kept),
     }
-    with atomic_write(path, "w") as file:
-        file.write(_BEFORE + json.dumps(content, separators=(",", ":")) + _AFTER)
+    return (_BEFORE + json.dumps(content, separators=(",", ":")) + _AFTER).encode()
 
 
 def read_models(path: str | os.PathLike[str], device: str = "auto") -> dict[str, Any]:

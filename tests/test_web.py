@@ -88,3 +88,19 @@ def test_what_cannot_be_written_or_read_is_refused(fitted, data, path, tmp_path)
         target.write_text(text)
         with pytest.raises(FileFormatError, match=r"x\.js was not written by write_models"):
             web.read_models(target)
+
+
+def test_a_file_keeps_to_its_limit(data, fitted, tmp_path):
+    titles = TITLES[: data.n_items]
+    target = tmp_path / "films.js"
+    with pytest.raises(DataError, match=r"at_least=1 .* 120 items in 0\.0\d MB.*Raise at_least.* max_bytes"):
+        web.write_models(target, **fitted, titles=titles, at_least=1, max_bytes=10_000)
+    assert not target.exists()
+    web.write_models(target, **fitted, titles=titles, max_bytes=10_000)
+    assert 5_000 < target.stat().st_size <= 10_000
+    kept = web.read_models(target, device="cpu")["ease"].item_ids.ids
+    counts = dict(zip(data.item_ids.ids, fitted["ease"].popularity_.numpy(), strict=True))
+    assert min(counts[item] for item in kept) >= max(n for item, n in counts.items() if item not in kept)
+    with pytest.raises(DataError, match="raise max_bytes"):
+        web.write_models(target, **fitted, titles=titles, max_bytes=100)
+    assert web.MAX_BYTES == 3_000_000

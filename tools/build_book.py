@@ -28,7 +28,9 @@ from tools.layout import (
     write_atomically,
     write_record,
 )
+from tools.leaderboard import with_board
 from tools.postprocess import for_the_page
+from tools.published import with_tables
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
 DATASETS = ("ml-100k",)
@@ -146,16 +148,18 @@ def execute_chapters(
 def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -> dict[str, bytes]:
     """What jupyter-book is to read, by path: the sources, with executed notebooks in place of clean ones."""
     notebooks = {f"{chapter.doc}.ipynb" for chapter in chapters}
+    executed = {c: nbformat.read(c.notebook(layout.executed), as_version=4) for c in chapters}
     files = {"_toc.yml": (layout.root / "_toc.yml").read_bytes(), "_config.yml": staged_config(layout)}
     for path in files_below(layout.root / "book"):
         name = path.relative_to(layout.root).as_posix()
         if path.suffix not in (".ipynb", ".md"):
             files[name] = path.read_bytes()
         elif name.removesuffix(".md") in docs:
-            files[name] = page_without(path.read_text(encoding="utf-8")).encode()
-    for chapter in chapters:
+            text = with_tables(path.read_text(encoding="utf-8"), layout.root)
+            text = with_board(text, {chapter.doc: notebook for chapter, notebook in executed.items()})
+            files[name] = page_without(text).encode()
+    for chapter, notebook in executed.items():
         record = read_record(chapter.record(layout.executed))
-        notebook = nbformat.read(chapter.notebook(layout.executed), as_version=4)
         page = for_the_page(notebook, seconds=record["seconds"], cores=record["cores"])
         files[f"{chapter.doc}.ipynb"] = nbformat.writes(page).encode()
         written = chapter.written(layout.executed)
@@ -170,12 +174,15 @@ def staged_config(layout: Layout) -> bytes:
     options = config["sphinx"]["config"]
     extra = layout.run / "mathjax"
     if mathjax.ensure(extra):
-        options["html_extra_path"] = [str(extra)]
+        options["html_extra_path"] = [*options.get("html_extra_path", []), str(extra)]
         options["mathjax_path"] = "mathjax/tex-mml-chtml.js"
     if config["repository"]["url"]:
         for button in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
             config["html"][button] = True
-        config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+        config["launch_buttons"] |= {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        }
     # where a part of the library cannot be imported, its reference is not there to be linked to
     if is_missing("mxnet"):
         options["nitpick_ignore_regex"].append(["py:.*", r"recsys_lib\.mx(\..*)?"])
@@ -193,6 +200,12 @@ def stage(files: Mapping[str, bytes], layout: Layout) -> None:
         path = layout.source / name
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
+
+
+def is_staged(files: Mapping[str, bytes], layout: Layout) -> bool:
+    """Whether the source folder holds exactly `files`."""
+    paths = {path.relative_to(layout.source).as_posix(): path for path in files_below(layout.source)}
+    return paths.keys() == files.keys() and all(paths[name].read_bytes() == files[name] for name in files)
 
 
 def is_rendered(layout: Layout) -> bool:
@@ -279,8 +292,10 @@ def make_book(args: argparse.Namespace, layout: Layout) -> None:
 
 def is_fresh(layout: Layout) -> bool:
     """Whether every page shows the sources as they are now, run with their own parameters."""
-    _, chapters = read_toc(layout)
-    return is_rendered(layout) and all(is_executed(chapter, layout, {}) for chapter in chapters)
+    docs, chapters = read_toc(layout)
+    if not is_rendered(layout) or not all(is_executed(chapter, layout, {}) for chapter in chapters):
+        return False
+    return is_staged(staged_files(docs, chapters, layout), layout)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

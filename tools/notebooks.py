@@ -12,6 +12,7 @@ from typing import Any
 
 import nbformat
 
+from tools import setup_cell
 from tools.layout import REPO, write_atomically
 from tools.postprocess import RUN_TIME
 
@@ -79,8 +80,8 @@ def _cell_problems(number: int, cell: Any) -> Iterator[str]:
         yield f"{where}: metadata has keys of a run or an editor: {', '.join(extra)}"
 
 
-def problems(path: Path) -> list[str]:
-    """What is wrong with a committed notebook; an empty list when all is well."""
+def problems(path: Path, root: Path = REPO) -> list[str]:
+    """What is wrong with a committed notebook of the book in `root`; an empty list when all is well."""
     try:
         notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
         nbformat.validate(notebook)
@@ -98,6 +99,8 @@ def problems(path: Path) -> list[str]:
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     if not RUN_TIME.search(first):
         found.append("the first Markdown cell has no '<!-- run-time -->', where the measured time goes")
+    if setup_cell.found(notebook) != setup_cell.wanted(root):
+        found.append("the cell that installs the library does not fit repository.url: run `make format`")
     for number, cell in enumerate(notebook.cells, start=1):
         found += _cell_problems(number, cell)
     return found
@@ -128,7 +131,9 @@ def main(argv: list[str] | None = None) -> int:
     bad = 0
     for path in notebook_paths():
         if args.fix:
-            text = nbformat.writes(cleaned(nbformat.read(path, as_version=4))) + "\n"
+            notebook = cleaned(nbformat.read(path, as_version=4))
+            setup_cell.put(notebook, setup_cell.wanted(REPO))
+            text = nbformat.writes(notebook) + "\n"
             if text != path.read_text(encoding="utf-8"):
                 write_atomically(path, text)
                 print(f"cleaned {path.relative_to(REPO)}")

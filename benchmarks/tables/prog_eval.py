@@ -110,4 +110,7 @@ TABLE = Table(
     ),
     metrics=METRICS,
     rows=_rows,
+    split="a random fifth of each user's rows",
+    candidates="all items, except those that the user has in train",
+    cutoff="1, 5 and 10",
 )

@@ -88,4 +88,7 @@ TABLE = Table(
     ),
     metrics=METRICS,
     rows=_rows,
+    split="five-fold cross-validation, other folds for each seed",
+    candidates="none: known ratings are predicted",
+    cutoff="none",
 )

@@ -13,6 +13,7 @@ from benchmarks.tables import TABLES
 from recsys_lib.errors import DataError
 
 KEYS = ["table", "model", "metric", "published", "ours", "spread", "seconds", "fit_seconds", "seeds", "date"]
+KEYS += ["machine", "command", "remark"]
 
 
 def fake(folder: Path | None) -> list[Row]:
@@ -223,3 +224,23 @@ def test_missing_data_is_said_without_a_traceback(capsys):
 
     assert published.main(["fake", "--data", "some folder"], {"fake": table(rows)}) == 1
     assert capsys.readouterr().err == "nothing in some folder\n"
+
+
+def test_what_measured_is_kept_and_remarks_can_be_mended(tmp_path):
+    file = tmp_path / "r.json"
+    arguments = ["fake", "--rows", "Dice", "--seeds", "2", "--data", "a folder", "--json", str(file)]
+    assert published.main(arguments, {"fake": table()}) == 0
+    [first, _] = json.loads(file.read_text())
+    assert first["command"] == "python -m benchmarks.published fake --seeds 2 --rows Dice"
+    assert "core" in first["machine"]
+    assert "PyTorch" in first["machine"]
+    file.write_text(json.dumps([{key: first[key] for key in first if key != "remark"}]))
+    assert published.main(["fake", "--json", str(file), "--remarks"], {"fake": table()}) == 0
+    assert json.loads(file.read_text()) == [first]
+    assert first["remark"] == "From a book."
+    with pytest.raises(SystemExit):
+        published.main(["fake", "--remarks"], {"fake": table()})
+
+
+def test_every_table_names_split_candidates_and_cut_off():
+    assert [name for name, one in TABLES.items() if not (one.split and one.candidates and one.cutoff)] == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tools import axe
 from tools.build_book import is_fresh
 from tools.layout import Layout
 from tools.pages import Site
@@ -73,3 +74,13 @@ def browser() -> Iterator[Any]:
         launched = playwright.chromium.launch(executable_path=path, args=options)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="session")
+def axe_script() -> str:
+    """axe-core's script, which npm brings once; without npm or a network there is none."""
+    path = axe.ensure(Layout().run / "axe")
+    if path is None:
+        _cannot("axe-core could not be fetched: it needs npm and, the first time, a network")
+    assert path is not None
+    return path.read_text(encoding="utf-8")

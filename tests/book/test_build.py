@@ -292,3 +292,18 @@ def test_the_reference_of_what_is_missing_may_be_absent(layout, monkeypatch):
         config = yaml.safe_load(build_book.staged_config(layout))
         patterns = config["sphinx"]["config"]["nitpick_ignore_regex"]
         assert (["py:.*", r"recsys_lib\.mx(\..*)?"] in patterns) is ignored
+
+
+def test_a_source_that_changed_after_the_rendering_is_noticed(layout, monkeypatch):
+    monkeypatch.setattr(mathjax, "ensure", lambda folder: True)
+    executed_by_hand(layout)
+    docs, chapters = read_toc(layout)
+
+    def staged():
+        return build_book.is_staged(build_book.staged_files(docs, chapters, layout), layout)
+
+    assert not staged()
+    build_book.stage(build_book.staged_files(docs, chapters, layout), layout)
+    assert staged()
+    (layout.root / "book" / "intro.md").write_text("# Another intro\n")
+    assert not staged()

@@ -108,3 +108,51 @@ def test_titles_stay_text(browser, layout, models):
     assert evil in page.locator(".film-search-list li").first.inner_text()
     assert page.evaluate("() => window.harmed") is None
     context.close()
+
+
+def test_without_the_models_the_page_says_so(browser, layout):
+    context = browser.new_context()
+    page = context.new_page()
+    troubles = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    # as if the chapter that trains the models had not been run: the page does not ask for them then
+    page.route("**/films.js*", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.goto((layout.html / PAGES[0]).as_uri(), wait_until="load")
+    page.get_by_text("The trained models are not part of these pages").wait_for()
+    assert page.locator(".film-search input").count() == 0
+    assert troubles == []
+    context.close()
+
+
+def test_on_a_phone_in_the_dark_the_open_list_can_be_read(browser, layout):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
+    page.goto((layout.html / PAGES[0]).as_uri(), wait_until="load")
+    page.wait_for_function(READY)
+    page.get_by_role("combobox").first.fill("the")
+    box = page.get_by_role("listbox").first.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    page.keyboard.press("ArrowDown")
+    options = page.get_by_role("option")
+    for number in (0, 1):  # the marked one, and another
+        colors = options.nth(number).evaluate(
+            "one => [getComputedStyle(one).color, getComputedStyle(one.ariaSelected === 'true' ? one :"
+            " one.parentElement).backgroundColor]"
+        )
+        light, dark = sorted((_luminance(color) for color in colors), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+    context.close()
+
+
+def _luminance(color):
+    """The relative luminance of ``rgb(r, g, b)``, as the contrast of WCAG has it."""
+    parts = np.array([float(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]]) / 255
+    return np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [
+        0.2126,
+        0.7152,
+        0.0722,
+    ]

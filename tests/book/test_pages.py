@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import nbformat
 import pytest
 
+from tools import outside_links
 from tools.layout import REPO, Layout, read_record, read_toc
 from tools.pages import Site
+from tools.serve import server
 from tools.without_running import missing_packages
 
 
@@ -89,6 +93,28 @@ def test_faults_of_pages_are_found(small_site):
         "https://example.org/x.js",
         "//example.org/x.css",
     ]
+
+
+def test_outside_links_are_asked_once_each(small_site):
+    (small_site.folder / "b.html").write_text('<a href="https://example.org/a#x">1</a><a href="b.html">2</a>')
+    (small_site.folder / "c.html").write_text('<a href="https://example.org/a#y">1</a>')
+    asked = []
+    lines = outside_links.report(
+        small_site, lambda link: asked.append(link) or "gone" * link.endswith("a"), jobs=1
+    )
+    assert asked == ["https://example.org", "https://example.org/a"]
+    assert lines == ["b.html: https://example.org/a: gone"]
+
+
+def test_a_link_answers_or_not(tmp_path):
+    (tmp_path / "here.txt").write_text("here")
+    with server(tmp_path) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{http_server.server_address[1]}"
+        assert outside_links.fault(f"{home}/here.txt") == ""
+        assert outside_links.fault(f"{home}/gone.txt") == "status 404"
+        http_server.shutdown()
+    assert outside_links.fault(f"{home}/here.txt", 1.0).startswith("no answer")
 
 
 def test_a_page_check_needs_a_fresh_book(tmp_path):
