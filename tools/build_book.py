@@ -30,6 +30,7 @@ from tools.layout import (
 )
 from tools.leaderboard import with_board
 from tools.postprocess import for_the_page
+from tools.promises import with_promises
 from tools.published import with_tables
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
@@ -155,7 +156,8 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
         if path.suffix not in (".ipynb", ".md"):
             files[name] = path.read_bytes()
         elif name.removesuffix(".md") in docs:
-            text = with_tables(path.read_text(encoding="utf-8"), layout.root)
+            text = with_promises(path.read_text(encoding="utf-8"), layout.root)
+            text = with_tables(text, layout.root)
             text = with_board(text, {chapter.doc: notebook for chapter, notebook in executed.items()})
             files[name] = page_without(text).encode()
     for chapter, notebook in executed.items():
