@@ -120,7 +120,9 @@ def board(notebooks: Mapping[str, Any]) -> str:
     head = "".join(
         f'<th scope="col"{" data-choose" if name == "chapter" else ""}>{name}</th>' for name in names
     )
-    return board_table(f"{len(rows)} models on one split", head, [_line(row) for row in rows], ready=True)
+    return board_table(
+        f"{len(rows)} models on one split", head, [_line(row) for row in rows], ready=True, wide=True
+    )
 
 
 def _same(one: str, other: str) -> bool:

@@ -133,13 +133,13 @@ def promises(root: Path = REPO) -> str:
         files = "<br>".join(f"<code>{escape(file.removeprefix('tests/'))}</code>" for file in counts)
         lines.append(
             f'<tr><th scope="row">{escape(promise.subject)}</th>'
-            f'<td class="words">{escape(promise.words)}</td>'
-            f'<td class="words">{files}</td><td>{sum(counts.values())}</td></tr>'
+            f'<td class="prose">{escape(promise.words)}</td>'
+            f'<td class="prose">{files}</td><td>{sum(counts.values())}</td></tr>'
         )
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("of", "promise", "in tests/", "test functions")
     )
-    return board_table("What is promised, and where it is tested", head, lines)
+    return board_table("What is promised, and where it is tested", head, lines, wide=True)
 
 
 def with_promises(text: str, root: Path = REPO) -> str:

@@ -211,11 +211,18 @@ def _cells(entry: Entry) -> str:
     )
 
 
-def board_table(caption: str, head: str, body: Sequence[str], *, ready: bool = False) -> str:
-    """An HTML table in a box that scrolls by itself; `ready` for the page's own sorting and filtering."""
+def board_table(
+    caption: str, head: str, body: Sequence[str], *, ready: bool = False, wide: bool = False
+) -> str:
+    """An HTML table in a box that scrolls by itself.
+
+    `ready` is for the page's own sorting and filtering. `wide` goes over the margin: on pages that have no
+    list of sections there.
+    """
     kind = "board sortable" if ready else "board"
+    box = "board-box full-width" if wide else "board-box"
     rows = "\n".join(body)
     return (
-        f'<div class="board-box"><table class="{kind}"><caption>{escape(caption)}</caption>'
+        f'<div class="{box}"><table class="{kind}"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
