@@ -98,7 +98,11 @@ def mend_markup(app: Any, page: str, template: str, context: dict[str, Any], doc
 
     if "body" in context:
         body = SIGNATURE.sub(lines, context["body"])
-        context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        # its entries have the role of an entry of a bibliography, and a list must have items
+        context["body"] = body.replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
 
 
 @functools.cache

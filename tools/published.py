@@ -220,7 +220,7 @@ def board_table(
     list of sections there.
     """
     kind = "board sortable" if ready else "board"
-    box = "board-box full-width" if wide else "board-box"
+    box = "board-box wide" if wide else "board-box"
     rows = "\n".join(body)
     return (
         f'<div class="{box}"><table class="{kind}"><caption>{escape(caption)}</caption>'

@@ -17,7 +17,7 @@ THIN = """() => {
         const key = `${one.tagName}.${one.getAttribute("class")}[${one.getAttribute("style")}](${
             [...new Set(inside)].join()})`;
         seen.set(key, (seen.get(key) ?? 0) + 1);
-        if (seen.get(key) > 2 && one.matches(WHOLE)) one.remove();
+        if (seen.get(key) > 2 && one.matches(WHOLE) && !one.closest("summary")) one.remove();
         return key;
     };
     for (const one of document.querySelectorAll("div.math, span.math")) one.textContent = "x";
