@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -22,6 +23,7 @@ from recsys_lib.histories import Histories
 from recsys_lib.ids import IdMap
 from recsys_lib.interactions import Interactions
 from recsys_lib.models import saving
+from recsys_lib.models._data import check_data
 from recsys_lib.ranking import rank_catalogue
 
 
@@ -45,6 +47,8 @@ class Recommender(ABC):
         The id space that the model was fitted on.
     seen_ : Histories
         The training items of each user, on ``device_``.
+    fit_seconds_ : float
+        Wall-clock seconds that the fit took, until the model is saved and loaded.
     """
 
     device: str = "auto"
@@ -135,6 +139,7 @@ class Recommender(ABC):
         return self._fit_or_forget(train, valid)
 
     def _fit_or_forget(self, train: Interactions, valid: Interactions | None, **options: Any) -> Self:
+        started = time.perf_counter()
         self._check_data(train, valid)
         self.__post_init__()  # a parameter may have been changed since the model was made
         self._wear(train.user_ids, train.item_ids, train.histories(resolve_device(self.device)))
@@ -143,20 +148,11 @@ class Recommender(ABC):
         except BaseException:
             self._forget()  # no half-fitted model is left behind
             raise
+        self.fit_seconds_: float = time.perf_counter() - started
         return self
 
     def _check_data(self, train: Interactions, valid: Interactions | None) -> None:
-        for name, data in (("train", train), ("valid", valid)):
-            if name == "train" or data is not None:
-                check_kind(name, data, Interactions, "Build them with Interactions.from_dataframe(df).")
-        if len(train) == 0:
-            raise DataError("train holds no interactions.")
-        if valid is not None and len(valid) == 0:
-            raise DataError("valid holds no interactions. Leave it out, or hold out a larger share.")
-        if self.predicts_ratings and train.ratings is None:
-            raise DataError(f"{self.name} learns from ratings, and train has none.")
-        if valid is not None and (valid.user_ids, valid.item_ids) != (train.user_ids, train.item_ids):
-            raise DataError("train and valid must share one id space: make them with a function of splits.")
+        check_data(self, train, valid)
 
     def _wear(self, user_ids: IdMap, item_ids: IdMap, seen: Histories) -> None:
         self.__dict__["user_ids"], self.__dict__["item_ids"] = user_ids, item_ids
@@ -172,6 +168,12 @@ class Recommender(ABC):
     def is_fitted(self) -> bool:
         """Whether :meth:`fit` has ended well or the model was loaded."""
         return "seen_" in self.__dict__
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were learned: those in a saved model, without whole numbers such as ids."""
+        self._need_fit()
+        return sum(value.numel() for value in self._state().values() if value.is_floating_point())
 
     def _need_fit(self) -> None:
         if not self.is_fitted:
@@ -210,8 +212,8 @@ class Recommender(ABC):
         if histories.n_items != len(self.item_ids):
             raise DataError(f"histories are over {histories.n_items} items, not {len(self.item_ids)}.")
         histories = histories.to(self.device_)
-        empty = histories.lengths() == 0
-        return self._popular_when_empty(self._scores_from(histories), empty, self.popularity_)
+        scores = self._scores_from(histories)
+        return self._popular_when_empty(scores, histories.lengths() == 0, self.popularity_)
 
     def _popular_when_empty(self, scores: Tensor, empty: Tensor, popularity: Tensor) -> Tensor:
         # A rating of an average user is a better guess than a count, so models of ratings go their own way.
@@ -241,8 +243,7 @@ class Recommender(ABC):
     @torch.no_grad()
     def _predict_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         distinct, where = torch.unique(users, return_inverse=True)
-        result = torch.empty(len(users), device=self.device_)
-        size = max(1, 2**24 // len(self.item_ids))
+        result, size = torch.empty(len(users), device=self.device_), max(1, 2**24 // len(self.item_ids))
         for start in range(0, len(distinct), size):
             mine = (where >= start) & (where < start + size)
             scores = self.score_users(distinct[start : start + size])

@@ -31,6 +31,8 @@ class RecommenderContract(ABC):
     has_similar_items = True
     # Without items in training a user is shown what is popular.
     needs_history = True
+    # Counts of the training data and profiles are not learned.
+    learns_numbers = True
     # (name, values that must be refused) of the model's own hyper-parameters
     bad_parameters: ClassVar[dict[str, list[Any]]] = {}
 
@@ -91,6 +93,15 @@ class RecommenderContract(ABC):
         model = self.make()
         assert model.fit(board) is model
         assert model.is_fitted
+        assert 0 < model.fit_seconds_ < 600
+
+    def test_parameters_are_counted(self, model):
+        if self.learns_numbers:
+            assert model.n_parameters >= len(CATALOGUE)
+        else:
+            assert model.n_parameters == 0
+        with pytest.raises(NotFittedError, match=model.name):
+            _ = self.make().n_parameters
 
     def test_a_second_fit_starts_anew(self, model, board):
         other = board.select(np.arange(len(board)) % 3 > 0)

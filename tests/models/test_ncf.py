@@ -27,6 +27,10 @@ class TestGMF(RecommenderContract):
         settings = {"factors": 8, "l2": 0.01, "init_std": 0.1, "epochs": 60, "learning_rate": 0.05}
         return GMF(**({"batch_size": 16} | settings | parameters))
 
+    def test_every_parameter_is_counted(self, model):
+        people_and_items = len(model.user_ids) + len(model.item_ids)
+        assert model.n_parameters == 8 * people_and_items + 8 + 1  # vectors, their weights, the bias
+
 
 class TestMLP(RecommenderContract):
     scores_new_people = False

@@ -6,6 +6,7 @@ from tests.models.contract import RecommenderContract
 
 
 class TestContract(RecommenderContract):
+    learns_numbers = False
     solves_the_board = False
     has_similar_items = False
 

@@ -22,6 +22,7 @@ PEOPLE = pd.DataFrame(
 
 
 class TestProfilePopularity(RecommenderContract):
+    learns_numbers = False
     scores_new_people = False
     needs_history = False
     has_similar_items = False
