@@ -1,0 +1,123 @@
+"""Changes the code in small ways and asks the tests: ``python -m tools.mutants [NAME ...]``.
+
+A mutant is the library with one small change: a ``<`` for a ``<=``, a 2 for a 1, an argument left out. If the
+tests still pass, nobody would notice that mistake. The engine is mutmut, in an environment of its own below
+``.matrix`` that sees the packages of the book's. It works on a copy of the files that git knows. All mutants
+of ``TARGETS`` take about half an hour on 2 cores; the survivors are explained in ``tests/survivors.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.layout import REPO
+from tools.matrix import PLACE
+
+MUTMUT = "mutmut==3.8.1"
+# What decides whether the numbers are right.
+TARGETS = ("metrics.py", "_list_metrics.py", "splits.py", "_cuts.py", "sampling.py", "losses/*.py")
+TESTS = (
+    "tests/test_metrics.py",
+    "tests/test_splits.py",
+    "tests/test_sampling.py",
+    "tests/test_losses.py",
+    "tests/test_row_losses.py",
+    "tests/evaluation",
+    "tests/hardening/test_words.py",
+    "tests/hardening/test_functions.py",
+    "tests/hardening/test_numbers.py",
+)
+# The wording of a message in lines of its own, and lists of public names.
+LEFT_ALONE = (r"^\s+f?\"", r"__all__")
+SURVIVORS = REPO / "tests" / "survivors.md"
+
+
+def environment() -> Path:
+    """Make the environment of mutmut unless it is there, and return its interpreter."""
+    folder = PLACE / "mutants"
+    python, stamp = folder / "bin" / "python", folder / ".stamp"
+    if stamp.is_file() and stamp.read_text() == MUTMUT:
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, MUTMUT], check=True)
+    # The book's packages are found after its own.
+    packages = {path: f"{path}\n" for path in sys.path if path.endswith("site-packages")}
+    (folder / "lib" / f"python3.{sys.version_info[1]}" / "site-packages" / "book.pth").write_text(
+        "".join(packages.values())
+    )
+    stamp.write_text(MUTMUT)
+    return python
+
+
+def settings() -> str:
+    """The table for pyproject.toml."""
+    lists = {
+        "source_paths": ["recsys_lib"],
+        "only_mutate": [f"recsys_lib/{name}" for name in TARGETS],
+        "also_copy": ["."],
+        "do_not_mutate_patterns": LEFT_ALONE,
+        "pytest_add_cli_args_test_selection": TESTS,
+    }
+    texts = {key: ", ".join(f"'{value}'" for value in values) for key, values in lists.items()}
+    return "\n".join(["", "[tool.mutmut]", *(f"{key} = [{text}]" for key, text in texts.items()), ""])
+
+
+def copy_to(folder: Path) -> None:
+    """Copy what git knows, with the settings."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPO / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPO / name, folder / name)
+    with open(folder / "pyproject.toml", "a") as file:
+        file.write(settings())
+
+
+def outcomes(text: str) -> dict[str, str]:
+    """Read the list of ``mutmut results --all``: what became of each mutant.
+
+    >>> outcomes("    a.x_f__mutmut_1: killed\\n    a.x_f__mutmut_2: survived\\n")
+    {'a.x_f__mutmut_1': 'killed', 'a.x_f__mutmut_2': 'survived'}
+    """
+    return dict(re.findall(r"^\s*(\S+__mutmut_\d+): (.+?)\s*$", text, re.M))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the mutants, and end with counts and survivors."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.mutants", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="mutants, such as 'recsys_lib.metrics*'")
+    options = parser.parse_args(arguments)
+    program = str(environment().parent / "mutmut")
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_to(Path(scratch))
+        run = [program, "run", "--max-children", "2", *options.names]
+        subprocess.run(run, check=True, cwd=scratch, env=variables)
+
+        def told(*words: str) -> str:
+            return subprocess.run(
+                [program, *words], check=True, cwd=scratch, env=variables, capture_output=True, text=True
+            ).stdout
+
+        ends = outcomes(told("results", "--all", "true"))
+        found = {name: end for name, end in ends.items() if end != "not checked"}
+        alive = [name for name, end in found.items() if end in ("survived", "no tests")]
+        for name in alive:
+            print(name, *re.findall(r"^[-+] .*$", told("show", name), re.M), sep="\n")
+    print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed; survivors: {SURVIVORS}")
+
+
+if __name__ == "__main__":
+    main()
