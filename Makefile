@@ -2,7 +2,7 @@
 # path may hold spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve lab test matrix lint format notebooks pages links clean clean-env
+.PHONY: help env book serve lab test matrix coverage mutants lint format notebooks pages links clean clean-env
 
 PY := .venv/bin/python
 CODE := recsys_lib tests tools benchmarks book
@@ -13,6 +13,7 @@ PARAMS ?=
 JOBS ?= 2
 PORT ?= 0
 ROWS ?=
+NAMES ?=
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -45,6 +46,14 @@ test: env lint ## lint, types, unit tests, doctests, notebooks, and the rendered
 
 matrix: env ## the library's tests with other versions of Python and of what it needs (ROWS="numpy-2 oldest")
 	$(PY) -m tools.matrix $(ROWS)
+
+coverage: env ## which lines and branches of recsys_lib no unit test goes through
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n '$(JOBS)' --dist loadfile --ignore=tests/book \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=95
+	@$(PY) -m tools.suite
+
+mutants: env ## change metrics, splits, samplers and losses in small ways: do the tests notice? (half an hour)
+	$(PY) -m tools.mutants $(NAMES)
 
 lint: env ## ruff and mypy
 	$(PY) -m ruff check $(CODE)

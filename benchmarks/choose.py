@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,9 +102,7 @@ def on(train: Interactions, make: Callable[[int], Recommender]) -> Callable[[int
     """
 
     def fit(seed: int) -> tuple[Recommender, float]:
-        model = make(seed)
-        started = time.perf_counter()
-        model.fit(train)
-        return model, time.perf_counter() - started
+        model = make(seed).fit(train)
+        return model, model.fit_seconds_
 
     return fit

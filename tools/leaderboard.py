@@ -140,7 +140,11 @@ def _line(row: Mapping[str, str]) -> str:
     for wanted in COLUMNS.values():
         keys = (wanted,) if isinstance(wanted, str) else wanted
         value = next((row[key] for key in keys if key in row), "")
-        cells.append(f"<td>{escape('' if value in ('NaN', 'None') else value)}</td>")
+        if value in ("NaN", "None"):
+            value = ""
+        elif value.isdigit():
+            value = f"{int(value):,}"
+        cells.append(f"<td>{escape(value)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 

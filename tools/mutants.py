@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tools.layout import REPO
 from tools.matrix import PLACE
+from tools.suite import record
 
 MUTMUT = "mutmut==3.8.1"
 # What decides whether the numbers are right.
@@ -116,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         alive = [name for name, end in found.items() if end in ("survived", "no tests")]
         for name in alive:
             print(name, *re.findall(r"^[-+] .*$", told("show", name), re.M), sep="\n")
+    if not options.names:
+        record("mutants", made=len(found), noticed=len(found) - len(alive))
     print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed; survivors: {SURVIVORS}")
 
 

@@ -38,6 +38,7 @@ PROMISES = (
         (
             "tests/hardening/test_columns.py",
             "tests/hardening/test_functions.py",
+            "tests/hardening/test_words.py",
             "tests/hardening/test_parameters.py",
             "tests/hardening/test_command_line.py",
         ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,18 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return found
 
 
+@pytest.fixture
+def both_stand_ins(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our side is a stand-in as well: it need not train where the question is another one."""
+    ours, run = tmp_path / "ours.py", measuring._run
+    ours.write_text(STAND_IN)
+
+    def stand_in(command: Sequence[str]) -> dict[str, Any]:
+        return run([sys.executable, str(ours), command[-1]] if "-m" in command else command)
+
+    monkeypatch.setattr(measuring, "_run", stand_in)
+
+
 def test_both_sides_of_a_case(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "results.json"
     command.main(["small", "--rounds", "2", "--json", str(file)])
@@ -73,6 +87,7 @@ def test_both_sides_of_a_case(case: Case, tmp_path: Path, capsys: pytest.Capture
     assert "Nobody 1 1500 ms an epoch" in said
 
 
+@pytest.mark.usefixtures("both_stand_ins")
 def test_our_side_alone(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     command.main(["small", "--rounds", "1", "--no-peers"])
     said = capsys.readouterr().out
@@ -80,6 +95,7 @@ def test_our_side_alone(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Nobody" not in said
 
 
+@pytest.mark.usefixtures("both_stand_ins")
 def test_a_peer_that_needs_no_environment_is_always_there(
     case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +118,7 @@ def test_a_whole_fit_is_one_number(case: Case, capsys: pytest.CaptureFixture[str
     assert said == "a small case: ours 12.3 s a fit of 6.5 epochs, nDCG@10 0.5000, 7 MB"
 
 
+@pytest.mark.usefixtures("both_stand_ins")
 def test_a_side_that_fails_is_shown(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.peer_file.write_text("raise RuntimeError('no such luck')")
     with pytest.raises(SystemExit):

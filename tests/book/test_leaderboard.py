@@ -19,9 +19,8 @@ def cell(name, frame):
 def notebooks(monkeypatch):
     monkeypatch.setattr(leaderboard, "CELLS", {"04": ("a", "b"), "08": ("c",)})
     first = pd.DataFrame({"model": ["EASE", "Popularity"], "mean": [0.4256, 0.2172], "low": 0.1, "high": 0.5})
-    more = pd.DataFrame(
-        {"coverage@10": [0.205], "parameters": [9], "seconds": [0.5]}, index=pd.Index(["EASE"], name="model")
-    )
+    costs = {"coverage@10": [0.205], "parameters": [2829124], "seconds": [0.5]}
+    more = pd.DataFrame(costs, index=pd.Index(["EASE"], name="model"))
     second = pd.DataFrame({"mean": [0.426, 0.431], "low": 0.2, "high": 0.6, "coverage": 0.9, "99 drawn": 0.8})
     second["seconds"] = None  # not known of this model
     second.index = ["EASE", "hard"]
@@ -42,7 +41,7 @@ def test_the_rows_are_those_of_the_chapters_best_first(notebooks):
     assert rows(leaderboard.with_board(f"x {leaderboard.MARKER}", notebooks)) == [
         ["BPR, hard negatives", link("08_z", 8), "0.431", "0.2 to 0.6", "0.8", "", "0.9", "", ""],
         # the same model in two chapters is one row, and the later one fills its gaps
-        ["EASE", link("04_x", 4), "0.4256", "0.1 to 0.5", "0.8", "", "0.205", "9", "0.5"],
+        ["EASE", link("04_x", 4), "0.4256", "0.1 to 0.5", "0.8", "", "0.205", "2,829,124", "0.5"],
         ["Popularity", link("04_x", 4), "0.2172", "0.1 to 0.5", "", "", "", "", ""],
     ]
 
