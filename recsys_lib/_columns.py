@@ -87,7 +87,7 @@ def clean_ratings(values: Any, n_rows: int) -> npt.NDArray[np.float32]:
         if pd.api.types.is_complex_dtype(series.dtype):
             raise TypeError("they are complex")
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # the last of whole numbers beyond any float
         raise DataError(f"ratings must be numbers: {error}. Convert them with pandas.to_numeric.") from error
     _check_length("ratings", numbers, n_rows)
     bad = ~np.isfinite(numbers) | (np.abs(numbers) > np.finfo(np.float32).max)
