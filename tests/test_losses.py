@@ -286,6 +286,28 @@ def test_in_batch_softmax(corrected: bool, masked: bool) -> None:
     assert leaf.grad[0, 2] == leaf.grad[2, 0] == leaf.grad[1, 5] == 0  # the same item elsewhere
 
 
+def test_more_items_than_people() -> None:
+    """The other columns are negatives of everybody: those of another process."""
+    scores, items = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0])
+    found = losses.in_batch_softmax(scores[:2], items)
+    first = -math.log(math.exp(scores[0, 0]) / (math.exp(scores[0, 0]) + math.exp(scores[0, 1])))
+    second = -math.log(math.exp(scores[1, 1]) / sum(map(math.exp, scores[1].tolist())))
+    assert found.item() == pytest.approx((first + second) / 2)
+
+
+def test_one_number_is_divided_by_one() -> None:
+    assert losses.logistic(torch.zeros(1), torch.zeros(1, 0)).item() == pytest.approx(math.log(2))
+    assert losses.l2_penalty(torch.tensor([[3.0, 4.0]])).item() == 25
+    empty = torch.zeros(0)
+    assert losses.logistic(empty, torch.zeros(0, 2)).item() == 0
+
+
+def test_the_smallest_catalogue_and_margin_of_warp() -> None:
+    value = losses.warp(torch.zeros(1), torch.zeros(1, 1), n_items=1, margin=0.5)
+    assert value.item() == pytest.approx(0.5)
+    assert losses.hinge(torch.zeros(1), torch.zeros(1, 1), margin=0).item() == 0
+
+
 def test_a_batch_of_one_row_teaches_nothing() -> None:
     scores = torch.tensor([[3.0]], requires_grad=True)
     value = losses.in_batch_softmax(scores, torch.tensor([4]), torch.tensor([-1.0]), torch.tensor([[True]]))

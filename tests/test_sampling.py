@@ -226,6 +226,15 @@ def test_met_by_is_a_question_for_every_pair(seen, data):
     assert torch.equal(met_by(seen, users, items), expected.view(len(users), len(items)))
 
 
+def test_met_by_where_the_host_must_not_wait():
+    class OnAnotherDevice:
+        device = torch.device("meta")
+        contains = staticmethod(SEEN.contains)
+
+    users, items = torch.tensor([1, 0, 1]), torch.tensor([0, 2, 2, 1])
+    assert torch.equal(met_by(OnAnotherDevice(), users, items), met_by(SEEN, users, items))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
 def test_met_by_on_a_gpu():
