@@ -331,3 +331,33 @@ def test_wrong_input_is_named():
 def test_a_nan_score_of_an_excluded_item_does_not_matter_to_auc():
     scores, positives = torch.tensor([[nan, 1.0, 0.0]]), torch.tensor([[False, True, False]])
     same(m.auc(scores, positives, torch.tensor([[True, False, False]])), [1])
+
+
+# ---------------------------------------------------------------------- at the edges
+
+
+def test_a_catalogue_of_one_item():
+    ranked = torch.tensor([[0], [0]])
+    assert m.coverage(ranked, 1, 1).item() == 1
+    assert m.gini(ranked, 1, 1).item() == 0
+
+
+def test_sets_of_lists_are_measured_in_double_precision():
+    ranked = torch.tensor([[0, 1], [2, 0]], dtype=torch.int32)
+    assert m.coverage(ranked, 7, 2).item() == 3 / 7
+    assert {m.coverage(ranked, 7, 2).dtype, m.gini(ranked, 7, 2).dtype} == {torch.float64}
+    novelty = m.novelty(ranked, torch.full((3,), 0.3, dtype=torch.float64), 2)
+    assert novelty.tolist() == [-math.log2(0.3)] * 2
+
+
+def test_the_item_outside_of_the_catalogue_is_named():
+    with pytest.raises(DataError, match="names item 7, but n_items is 7"):
+        m.coverage(torch.tensor([[7, 0]]), 7, 2)
+    with pytest.raises(DataError, match="item 3"):
+        m.novelty(torch.tensor([[0, 3]]), torch.full((3,), 0.3), 2)
+
+
+@pytest.mark.parametrize("bad", [1.5, 0.0, -0.1, math.nan])
+def test_probabilities_of_items_are_probabilities(bad):
+    with pytest.raises(DataError, match="item_probabilities"):
+        m.novelty(torch.tensor([[0, 1]]), torch.tensor([0.5, bad]), 2)

@@ -1,6 +1,7 @@
 """Splits: exact on small frames, and true of any data on random ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_lib._cuts import joined
 from recsys_lib.errors import DataError
 from recsys_lib.interactions import Interactions
 from recsys_lib.splits import (
@@ -396,3 +398,25 @@ def test_parts_of_ones_own_must_share_their_ids():
 def test_bad_arguments_are_named(cut, error, message):
     with pytest.raises(error, match=message):
         cut(ordinary())
+
+
+def test_folds_have_names_and_defaults():
+    x = ordinary()
+    names = [split.name for split in k_fold(x, 3, 7)]
+    assert names == [f"fold {i} of 3, random rows, seed 7" for i in (1, 2, 3)]
+    assert [split.name for split in k_fold(x)] == [f"fold {i} of 5, random rows, seed 0" for i in range(1, 6)]
+
+
+@pytest.mark.parametrize("cut", [leave_last_out, chronological])
+def test_a_split_by_time_says_what_it_is_when_there_are_no_times(cut):
+    x = Interactions.from_arrays(list("aabb"), list("xyxy"))
+    with pytest.raises(DataError, match=rf"^{cut.__name__} needs timestamps"):
+        cut(x)
+
+
+def test_parts_that_only_one_has_ratings_of_are_joined_without():
+    x = Interactions.from_arrays(list("ab"), list("xy"), [1.0, 2.0])
+    bare = replace(x, ratings=None)
+    assert joined(x, bare).ratings is None
+    assert joined(bare, x).ratings is None
+    assert joined(x, x).ratings.tolist() == [1, 2, 1, 2]

@@ -143,7 +143,7 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-# PyTorch has no products with sparse tables where this test sends what is lost; met_by has a way for CPUs alone.
+# Without sparse products, which PyTorch has not for tensors of no content, and what has a way for CPUs alone.
 ANYWHERE = [one for one in GOOD if one[0] not in (losses.product_squared_error, met_by)]
 
 
