@@ -322,3 +322,8 @@ def test_everything_known_is_no_error() -> None:
     value.backward()
     assert value.item() == 0
     assert scores.grad.tolist() == [[0, 0], [0, 0]]
+
+
+def test_one_observed_rating_counts_once() -> None:
+    mask = torch.tensor([[True, False]])
+    assert losses.squared_error(torch.tensor([[3.0, 9.0]]), torch.zeros(1, 2), mask).item() == 9

@@ -301,3 +301,24 @@ def test_items_of_a_batch_on_a_gpu():
     expected, plain = items_of(SEEN)
     assert torch.equal(items.cpu(), expected)
     assert torch.equal(local.indices.cpu(), plain.indices)
+
+
+# ---------------------------------------------------------------------- histories that are mapped
+
+
+def test_histories_of_small_whole_numbers_are_drawn_for_alike():
+    """Those of a mapped file are searched as they are; nothing is made that is as large as the file."""
+    narrow = Histories(SEEN.indptr, SEEN.indices.int(), SEEN.n_items)
+    users = torch.arange(len(SEEN)).repeat(3)
+    draws = [NegativeSampler(x).draw(users, 50, torch.Generator().manual_seed(1)) for x in (SEEN, narrow)]
+    assert torch.equal(*draws)
+    full = Histories(torch.tensor([0, 2]), torch.tensor([0, 1], dtype=torch.int32), 2)
+    with pytest.raises(DataError, match="user index 0 has met all 2"):
+        NegativeSampler(full)
+
+
+def test_no_candidates_and_no_rows():
+    assert sample_unknown(SEEN, 0, 0).shape == (len(SEEN), 0)
+    nobody = SEEN.select(torch.zeros(0, dtype=torch.int64))
+    found = sample_unknown(nobody, 3, 0)
+    assert (found.shape, found.dtype) == ((0, 3), torch.int64)

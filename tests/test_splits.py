@@ -420,3 +420,25 @@ def test_parts_that_only_one_has_ratings_of_are_joined_without():
     assert joined(x, bare).ratings is None
     assert joined(bare, x).ratings is None
     assert joined(x, x).ratings.tolist() == [1, 2, 1, 2]
+
+
+def test_the_fold_in_is_drawn_at_random():
+    users, items = np.repeat(np.arange(6), 10), np.tile(np.arange(10), 6)
+    x = Interactions.from_arrays(users, items)
+    shown = [held_out_users(x, 5, 0, 0.5, seed).test_fold_in for seed in (1, 2)]
+    for part in shown:
+        by_user = pd.DataFrame({"user": part.users, "item": part.items}).groupby("user")["item"].agg(tuple)
+        assert len(set(by_user)) > 1  # other items for each person
+        assert (0, 1, 2, 3, 4) not in set(by_user)  # not the first rows
+    assert contents_of(shown[0]) != contents_of(shown[1])
+
+
+def contents_of(part: Interactions) -> list[tuple[Any, ...]]:
+    return sorted(zip(part.users.tolist(), part.items.tolist(), strict=True))
+
+
+def test_random_holdout_says_over_what():
+    x = ordinary()
+    assert "over all rows" in random_holdout(x, by="global").name
+    assert "by user" in random_holdout(x).name
+    assert "seed 0" in random_holdout(x).name

@@ -9,6 +9,7 @@ of ``TARGETS`` take about half an hour on 2 cores; the survivors are explained i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -99,25 +100,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutants", description=(__doc__ or "").split("\n\n")[0]
     )
+    parser.add_argument(
+        "--folder", metavar="DIR", help="work there, in a new folder, and keep it: for `mutmut show NAME`"
+    )
     parser.add_argument("names", metavar="NAME", nargs="*", help="mutants, such as 'recsys_lib.metrics*'")
     options = parser.parse_args(arguments)
     program = str(environment().parent / "mutmut")
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory() as scratch:
+    with contextlib.ExitStack() as stack:
+        scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
+        Path(scratch).mkdir(parents=True, exist_ok=True)
         copy_to(Path(scratch))
         run = [program, "run", "--max-children", "2", *options.names]
         subprocess.run(run, check=True, cwd=scratch, env=variables)
-
-        def told(*words: str) -> str:
-            return subprocess.run(
-                [program, *words], check=True, cwd=scratch, env=variables, capture_output=True, text=True
-            ).stdout
-
-        ends = outcomes(told("results", "--all", "true"))
-        found = {name: end for name, end in ends.items() if end != "not checked"}
-        alive = [name for name, end in found.items() if end in ("survived", "no tests")]
-        for name in alive:
-            print(name, *re.findall(r"^[-+] .*$", told("show", name), re.M), sep="\n")
+        told = subprocess.run(
+            [program, "results", "--all", "true"],
+            check=True,
+            cwd=scratch,
+            env=variables,
+            capture_output=True,
+            text=True,
+        ).stdout
+    found = {name: end for name, end in outcomes(told).items() if end != "not checked"}
+    alive = [name for name, end in found.items() if end in ("survived", "no tests")]
+    print(*alive, sep="\n")
     if not options.names:
         record("mutants", made=len(found), noticed=len(found) - len(alive))
     print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed; survivors: {SURVIVORS}")
