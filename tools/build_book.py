@@ -157,7 +157,8 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
         if path.suffix not in (".ipynb", ".md"):
             files[name] = path.read_bytes()
         elif name.removesuffix(".md") in docs:
-            text = with_suite(with_promises(path.read_text(encoding="utf-8"), layout.root))
+            text = with_promises(path.read_text(encoding="utf-8"), layout.root)
+            text = with_suite(text, layout.root)
             text = with_tables(text, layout.root)
             text = with_board(text, {chapter.doc: notebook for chapter, notebook in executed.items()})
             files[name] = page_without(text).encode()

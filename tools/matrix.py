@@ -76,17 +76,34 @@ ROWS = (
 
 def environment(row: Row) -> Path | None:
     """Make the environment of a row unless it is there; its interpreter, or None without such a Python."""
-    base = shutil.which(row.python)
-    python = row.folder / "bin" / "python"
-    stamp, wanted = row.folder / ".stamp", "\n".join([row.extras, *row.requirements])
+    wanted = "\n".join([row.extras, *row.requirements])
+    return make(
+        row.folder, shutil.which(row.python), wanted, "-e", f"{REPO}[{row.extras}]", *row.requirements
+    )
+
+
+def make(folder: Path, base: str | None, wanted: str, *packages: str) -> Path | None:
+    """Make an environment unless that with the same stamp is there; its interpreter.
+
+    Parameters
+    ----------
+    folder : Path
+    base : str or None
+        The Python to make it with; without one, an environment that is not there stays so: None.
+    wanted : str
+        The stamp: what the environment is for.
+    *packages : str
+        What pip is to install.
+    """
+    python, stamp = folder / "bin" / "python", folder / ".stamp"
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     if base is None:
         return None
-    shutil.rmtree(row.folder, ignore_errors=True)
-    subprocess.run([base, "-m", "venv", str(row.folder)], check=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([base, "-m", "venv", str(folder)], check=True)
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "-e", f"{REPO}[{row.extras}]", *row.requirements], check=True)
+    subprocess.run([*install, *packages], check=True)
     stamp.write_text(wanted)
     return python
 

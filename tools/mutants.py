@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.layout import REPO
-from tools.matrix import PLACE
+from tools.matrix import PLACE, make
 from tools.suite import record
 
 MUTMUT = "mutmut==3.8.1"
@@ -44,22 +44,14 @@ SURVIVORS = REPO / "tests" / "survivors.md"
 
 
 def environment() -> Path:
-    """Make the environment of mutmut unless it is there, and return its interpreter."""
-    folder = PLACE / "mutants"
-    python, stamp = folder / "bin" / "python", folder / ".stamp"
-    if stamp.is_file() and stamp.read_text() == MUTMUT:
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, MUTMUT], check=True)
+    """Make the environment of mutmut unless it is there, and return its folder of programs."""
+    python = make(PLACE / "mutants", sys.executable, MUTMUT, MUTMUT)
+    assert python is not None  # there is a Python: this one
     # The book's packages are found after its own.
-    packages = {path: f"{path}\n" for path in sys.path if path.endswith("site-packages")}
-    (folder / "lib" / f"python3.{sys.version_info[1]}" / "site-packages" / "book.pth").write_text(
-        "".join(packages.values())
-    )
-    stamp.write_text(MUTMUT)
-    return python
+    own = python.parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    packages = dict.fromkeys(path for path in sys.path if path.endswith("site-packages"))
+    (own / "book.pth").write_text("".join(f"{path}\n" for path in packages))
+    return python.parent
 
 
 def settings() -> str:
@@ -105,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="mutants, such as 'recsys_lib.metrics*'")
     options = parser.parse_args(arguments)
-    program = str(environment().parent / "mutmut")
+    program = str(environment() / "mutmut")
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     with contextlib.ExitStack() as stack:
         scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())

@@ -6,27 +6,26 @@ coverage.py has left.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools.layout import REPO
+from tools.layout import REPO, write_atomically
 
 MARKER = "<!-- suite -->"
-RECORD = REPO / "tests" / "suite.json"
+RECORD = Path("tests", "suite.json")  # in the repository
 
 
-def record(check: str, record_file: Path = RECORD, **numbers: float) -> None:
+def record(check: str, record_file: Path = REPO / RECORD, **numbers: float) -> None:
     """Keep what a check has found, with the date; what others have found stays."""
     known = json.loads(record_file.read_text()) if record_file.is_file() else {}
     known[check] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **numbers}
-    record_file.write_text(json.dumps(known, indent=1) + "\n")
+    write_atomically(record_file, json.dumps(known, indent=1) + "\n")
 
 
-def sentences(record_file: Path = RECORD) -> str:
+def sentences(record_file: Path = REPO / RECORD) -> str:
     """Say what was found last, as the page shows it: an item for each command."""
     known: dict[str, dict[str, Any]] = json.loads(record_file.read_text())
     covered, mutants = known["coverage"], known["mutants"]
@@ -42,9 +41,9 @@ def sentences(record_file: Path = RECORD) -> str:
     )
 
 
-def with_suite(text: str) -> str:
+def with_suite(text: str, root: Path = REPO) -> str:
     """Put the sentences in place of their marker; a page without it stays as it is."""
-    return text.replace(MARKER, sentences()) if MARKER in text else text
+    return text.replace(MARKER, sentences(root / RECORD)) if MARKER in text else text
 
 
 def main() -> None:
@@ -53,8 +52,7 @@ def main() -> None:
 
     data = Coverage()
     data.load()
-    with contextlib.redirect_stdout(io.StringIO()):
-        record("coverage", percent=round(data.report(file=io.StringIO()), 2))
+    record("coverage", percent=round(data.report(file=io.StringIO()), 2))
 
 
 if __name__ == "__main__":
