@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from recsys_lib import _optimizers
+
 # Share of the rows from which on a CPU goes through the whole table. Measured with rows of 200 numbers.
 _SPREAD_FROM = 0.65
 # Numbers of the rows that a CPU steps together, so that they stay in its cache between the operations.
@@ -168,7 +170,7 @@ def _rows_and_slopes(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return gradient._indices()[0], gradient._values()
 
 
-class LazyAdam(_LazyRows, torch.optim.Adam):
+class LazyAdam(_LazyRows, _optimizers.Adam):
     r"""Adam (Kingma and Ba 2015) that leaves rows without a gradient alone.
 
     For parameters with ordinary gradients this *is* :class:`torch.optim.Adam`, with its arguments. Where the
@@ -184,7 +186,7 @@ class LazyAdam(_LazyRows, torch.optim.Adam):
     _decoupled = False
 
 
-class LazyAdamW(_LazyRows, torch.optim.AdamW):
+class LazyAdamW(_LazyRows, _optimizers.AdamW):
     """:class:`LazyAdam` with the weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
     _decoupled = True

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recsys_lib import _checkpoints, _random, distributed
+from recsys_lib import _checkpoints, _optimizers, _random, distributed
 from recsys_lib._replica import Replica
 from recsys_lib._shuffling import shuffled as shuffled
 from recsys_lib._validation import check_choice, check_integer, check_number
@@ -113,8 +113,8 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     # Adam itself, unless a gradient is sparse.
     "adam": LazyAdam,
     "adamw": LazyAdamW,
-    "sgd": torch.optim.SGD,
-    "adagrad": torch.optim.Adagrad,
+    "sgd": _optimizers.SGD,
+    "adagrad": _optimizers.Adagrad,
 }
 # Share of the first learning rate that is left after a share t of the epochs.
 _SCHEDULES: dict[str, Callable[[float], float]] = {

@@ -31,7 +31,16 @@ ROOMS = [
     ["datasets", "datasets.*", "_cuts", "splits"],
     ["metrics", "_list_metrics", "losses", "losses.*", "sampling"],
     ["ranking"],
-    ["_shards", "sparse_rows", "_replica", "_checkpoint_parts", "_checkpoints", "_shuffling", "training"],
+    [
+        "_shards",
+        "_optimizers",
+        "sparse_rows",
+        "_replica",
+        "_checkpoint_parts",
+        "_checkpoints",
+        "_shuffling",
+        "training",
+    ],
     ["models", "models.*"],
     ["web"],
     ["evaluation", "evaluation.*"],
@@ -211,6 +220,24 @@ def test_imports_bring_in_nothing_optional() -> None:
         f"for name in {names!r}: importlib.import_module(name)\n"
         "optional = {'matplotlib', 'mxnet', 'sklearn', 'IPython', 'pyarrow', 'duckdb'}\n"
         "print(*sorted(optional & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "\n"
+
+
+def test_a_fit_loads_no_compiler() -> None:
+    """PyTorch would import its compiler at the first step and SymPy at the first layer: a second and more."""
+    code = (
+        "import sys\n"
+        "from recsys_lib import datasets, models\n"
+        "data = datasets.synthetic(60, 90, 900, feedback='explicit', seed=0)\n"
+        "for name in ('adam', 'adamw', 'sgd', 'adagrad'):\n"
+        "    model = models.NeuMF(epochs=1, optimizer=name, device='cpu', seed=0)\n"
+        "    model.fit(data).recommend([1, 2])\n"
+        "for name in ('BottleneckAutoencoder', 'MultVAE', 'RecVAE', 'BPR', 'BiasedMF'):\n"
+        "    getattr(models, name)(epochs=1, device='cpu', seed=0).fit(data)\n"
+        "print(*sorted({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from recsys_lib.histories import Histories
 from recsys_lib.models._bags import sum_rows
 from recsys_lib.models._batch_norm import BatchNorm
 from recsys_lib.models._dropout import dropout
-from recsys_lib.models._linear import empty_linear
+from recsys_lib.models._linear import Linear
 from recsys_lib.sparse_rows import take_rows
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -231,7 +231,7 @@ class BottleneckNet(HistoryNet):
         self.encoder = ItemTable(drawn, sparse=sparse, cut=cut)
         self.encoder_bias = nn.Parameter(torch.zeros(first))
         self.norm = nn.ModuleList([BatchNorm(first), BatchNorm(second)])
-        self.middle = empty_linear(first, second)
+        self.middle = Linear(first, second)
         with torch.no_grad():
             for parameter in self.middle.parameters():
                 parameter.copy_(_uniform(tuple(parameter.shape), first, generator))
@@ -312,7 +312,7 @@ def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator | N
 
 def dense_layer(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
     """Make a layer as Glorot and Bengio (2010) do, with a bias of zeros."""
-    layer = empty_linear(before, after)
+    layer = Linear(before, after)
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

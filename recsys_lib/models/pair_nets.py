@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 from recsys_lib import _shards
 from recsys_lib.models._dropout import dropout
-from recsys_lib.models._linear import empty_linear
+from recsys_lib.models._linear import Linear
 from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
 # Numbers in one layer's output for the catalogue: bounds the memory of scoring it. A GPU wants more at once.
@@ -107,7 +107,7 @@ class GMFNet(PairNet):
         self.user, self.item = user, item
         # It starts as a dot product. With weights of both signs at the start, training takes several times as
         # long, and ends at a lower nDCG.
-        self.output = empty_linear(user.ids.shape[1], 1, bias=bias)
+        self.output = Linear(user.ids.shape[1], 1, bias=bias)
         nn.init.ones_(self.output.weight)
         if bias:
             nn.init.zeros_(self.output.bias)
@@ -288,7 +288,7 @@ class NeuMFNet(PairNet):
 
 
 def _linear(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
-    layer = empty_linear(before, after)
+    layer = Linear(before, after)
     nn.init.xavier_normal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
