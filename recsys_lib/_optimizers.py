@@ -1,4 +1,4 @@
-"""PyTorch's optimizers without its compiler, which each of them would load at its first use.
+"""PyTorch's optimizers without its compiler, and without what else they cost a small network.
 
 Their methods are wrapped for :func:`torch.compile`, and what wraps them imports ``torch._dynamo``: as long as
 PyTorch itself takes to import, once in every process that trains. Nothing here is compiled, so these classes
@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 
 class _Plain(torch.optim.Optimizer):
@@ -20,29 +21,107 @@ class _Plain(torch.optim.Optimizer):
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
 
-# Each step by itself: that of AdamW is Adam's, and a subclass of PyTorch's may have one of its own.
+# Each step by itself: in some versions AdamW's is that of Adam.
 _STEPS = {
     cls: inspect.unwrap(cls.step)
     for cls in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
 }
 
 
-class Adam(_Plain, torch.optim.Adam):
+class _QuickAdam(_Plain):
+    """Calls the kernel of the fused Adam at once when a step is like the one before.
+
+    PyTorch collects parameters, gradients and moments anew in every step, and sorts them by device and type:
+    for the 13 small tensors of a NeuMF, 112 microseconds a step against 57.
+    """
+
+    # Parameters, first moments, second moments, steps.
+    _same: tuple[list[Tensor], ...] | None = None
+
+    def _step_as_before(self) -> bool:
+        """Do a step and return True, if it is an ordinary one."""
+        if self._same is None:
+            return False
+        group = self.param_groups[0]
+        parameters, first, second, steps = self._same
+        gradients = [p.grad for p in parameters]
+        if any(g is None or g.layout is not torch.strided for g in gradients) or not self._ordinary():
+            return False
+        torch._foreach_add_(steps, 1)
+        # What PyTorch's own step calls in the end, since 2.4 on a CPU, too.
+        kernel = torch._fused_adamw_ if isinstance(self, torch.optim.AdamW) else torch._fused_adam_
+        beta1, beta2 = group["betas"]
+        kernel(
+            parameters,
+            gradients,  # type: ignore[arg-type]
+            first,
+            second,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+        return True
+
+    def _remember(self) -> None:
+        """Note what the next step needs, if it will be an ordinary one."""
+        parameters = self.param_groups[0]["params"]
+        states = [self.state.get(p, {}) for p in parameters]
+        plain = all(
+            type(p) is nn.Parameter and p.dtype == torch.float32 and p.device.type == "cpu"
+            for p in parameters
+        )
+        # A table that has had sparse gradients keeps one thing more.
+        usual = all(set(state) == {"step", "exp_avg", "exp_avg_sq"} for state in states)
+        if plain and usual and len(self.param_groups) == 1:
+            moments = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+            self._same = (parameters, *moments)
+
+    def _ordinary(self) -> bool:
+        group = self.param_groups[0]
+        special = group["amsgrad"] or group["maximize"] or type(group["lr"]) is not float
+        return bool(group["fused"]) and not special
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters."""
+        self._same = None
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state, which is copied."""
+        self._same = None
+        super().load_state_dict(state_dict)
+
+
+class Adam(_QuickAdam, torch.optim.Adam):
     """:class:`torch.optim.Adam`."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Do one step."""
-        return _STEPS[torch.optim.Adam](self, closure)
+        if closure is None and self._step_as_before():
+            return None
+        result = _STEPS[torch.optim.Adam](self, closure)
+        self._remember()
+        return result
 
 
-class AdamW(_Plain, torch.optim.AdamW):
+class AdamW(_QuickAdam, torch.optim.AdamW):
     """:class:`torch.optim.AdamW`."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Do one step."""
-        return _STEPS[torch.optim.AdamW](self, closure)
+        if closure is None and self._step_as_before():
+            return None
+        result = _STEPS[torch.optim.AdamW](self, closure)
+        self._remember()
+        return result
 
 
 class SGD(_Plain, torch.optim.SGD):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from recsys_lib._validation import shown
@@ -51,3 +54,27 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps' is not available on this machine. Use device='auto' or device='cpu'.")
     return resolved
+
+
+@contextlib.contextmanager
+def cpu_threads(n: int | None) -> Iterator[None]:
+    """Compute with at most ``n`` threads inside the block; None changes nothing.
+
+    Threads that share out a small operation spend most of it waiting for each other, and all of it when
+    another program has one of their cores.
+
+    Examples
+    --------
+    >>> with cpu_threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    if n is None or n >= before:
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -22,6 +22,7 @@ from recsys_lib import _checkpoints, _optimizers, _random, distributed
 from recsys_lib._replica import Replica
 from recsys_lib._shuffling import shuffled as shuffled
 from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.device import cpu_threads
 from recsys_lib.errors import FileFormatError, RecsysError
 from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients
 
@@ -132,6 +133,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     settings: dict[str, Any]
+    threads: int | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
     best_valid: float = -math.inf
     best_epoch: int = 0
@@ -175,6 +177,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
+    threads: int | None = None,
     progress: bool | None = None,
     name: str = "training",
 ) -> pd.DataFrame:
@@ -212,6 +215,8 @@ def train(
         undisturbed run; of several processes, but for rounding, if as many go on as before.
     settings : mapping of str to plain values, optional
         What else must be the same to go on from a checkpoint, such as a fingerprint of the data.
+    threads : int, optional
+        The most threads that a step on a CPU may take; validation may take all.
     progress : bool, optional
         Show a progress bar; the default shows one in a terminal and none in CI.
 
@@ -239,7 +244,7 @@ def train(
     generator = torch.Generator(device=device).manual_seed(seed)
     fixed = {**asdict(options), "seed": int(seed), "validated": validate is not None, **(settings or {})}
     with _random.own_numbers(device, seed):
-        run = _Run(net, _make_optimizer(net, options), generator, fixed)
+        run = _Run(net, _make_optimizer(net, options), generator, fixed, threads)
         if resume and checkpoint is not None and Path(checkpoint).exists():
             _restore(run, checkpoint, device)
         done = len(run.rows)
@@ -292,20 +297,21 @@ def _epoch(
         if options.precision == "bfloat16"
         else contextlib.nullcontext()
     )
-    for batch in batches(run.generator):
-        for p in parameters:  # what zero_grad does takes a fortieth of a small step
-            p.grad = None
-        if isinstance(loss, Replica):
-            value = loss.backward(batch, autocast)
-        else:
-            with autocast:
-                value = loss(run.net, batch)
-            value.backward()
-        if options.clip_norm is not None:
-            clip_gradients(run.net.parameters(), options.clip_norm)
-        run.optimizer.step()
-        total += value.detach()
-        count += 1
+    with cpu_threads(run.threads):
+        for batch in batches(run.generator):
+            for p in parameters:  # what zero_grad does takes a fortieth of a small step
+                p.grad = None
+            if isinstance(loss, Replica):
+                value = loss.backward(batch, autocast)
+            else:
+                with autocast:
+                    value = loss(run.net, batch)
+                value.backward()
+            if options.clip_norm is not None:
+                clip_gradients(run.net.parameters(), options.clip_norm)
+            run.optimizer.step()
+            total += value.detach()
+            count += 1
     mean = distributed.add_up(float(total)) / max(1, count)
     if not math.isfinite(mean):
         raise _diverged(f"the training loss became {mean} in epoch {epoch}", options, run)

@@ -71,6 +71,31 @@ def same(one, other):
 # ---------------------------------------------------------------------- the loop
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("threads", "expected"), [(None, 2), (1, 1), (1000, 2)])
+def test_a_step_takes_no_more_threads_than_it_may(threads, expected):
+    steps, validations = [], []
+
+    def watched(net, batch):
+        steps.append(torch.get_num_threads())
+        return loss(net, batch)
+
+    run(loss=watched, threads=threads, validate=lambda: validations.append(torch.get_num_threads()) or 0.0)
+    assert set(steps) == {expected}
+    assert {*validations, torch.get_num_threads()} == {2}
+    with pytest.raises(ZeroDivisionError):
+        run(loss=lambda net, batch: loss(net, batch) / (1 // 0), threads=threads)
+    assert torch.get_num_threads() == 2
+
+
 def test_it_learns_and_tells():
     net, history = run(make_net(dropout=0.0), epochs=60)
     assert history["epoch"].tolist() == list(range(1, 61))

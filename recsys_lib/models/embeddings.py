@@ -76,7 +76,7 @@ class IdEmbedding(nn.Module):
         if self.cut is not None:
             return _shards.look_up(self.ids, self.cut, index, deal=self.training)
         # With features, all vectors at once: a batch with its negatives often needs most of them anyway.
-        return rows_of(self.all(), index)
+        return rows_of(self.ids if self.features is None else self.all(), index)
 
     def all(self) -> Tensor:
         """Return the vectors of all ids, shape (n, d); of a divided table those of this process."""
@@ -120,6 +120,8 @@ def rows_of(table: Tensor, index: Tensor) -> Tensor:
     tensor([[3., 1.],
             [2., 2.]])
     """
+    if index.ndim == 1:
+        return table.index_select(0, index)
     return table.index_select(0, index.flatten()).view(index.shape + table.shape[1:])
 
 

@@ -92,6 +92,10 @@ class GradientRecommender(Recommender):
         """Return the number of examples that the loss of a batch is a mean over."""
         return len(batch[0])
 
+    def _threads(self) -> int | None:
+        """Return the most threads that a step on a CPU may take, or None for as many as there are."""
+        return None
+
     def _prepare(self, train: Interactions) -> Any:
         """Return what the batches need, on the device. Called once per fit; not kept afterwards."""
         return train.to_torch(self.device_)
@@ -171,6 +175,7 @@ class GradientRecommender(Recommender):
             seed=self.seed,
             size=self._size,
             validate=None if valid is None else self._validator(valid),
+            threads=self._threads(),
             settings=self._settings() | {"train": _fingerprint(train), "valid": _fingerprint(valid)},
             progress=self.progress,
             name=self.name,

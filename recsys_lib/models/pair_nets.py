@@ -17,6 +17,9 @@ from recsys_lib.models.embeddings import IdEmbedding, rows_of
 
 # Numbers in one layer's output for the catalogue: bounds the memory of scoring it. A GPU wants more at once.
 _NUMBERS, _DEVICE_NUMBERS = 2**23, 2**27
+# Multiplications of an MLP's first layer below which a batch is taken pair by pair. To save work then costs
+# more than it saves: it takes more operations, and each of them some microseconds.
+_FEW = 2**23
 
 
 class PairNet(nn.Module, ABC):
@@ -114,8 +117,8 @@ class GMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        logits: Tensor = self.output(_like(self.user(users), items) * self.item(items))[..., 0]
-        return logits
+        logits: Tensor = self.output(_like(self.user(users), items) * self.item(items))
+        return logits.squeeze(-1)
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
@@ -147,8 +150,8 @@ class MLPNet(PairNet):
 
     Equation 10 of He et al. (2017), before the sigmoid.
 
-    The first layer is linear in each of the two vectors. So it is computed once for a user and once for an
-    item, and added up for each pair: the same numbers for a fraction of the work.
+    The first layer is linear in each of the two vectors. So in a large batch it is computed once for a user
+    and once for an item, and added up for each pair: the same numbers for a fraction of the work.
 
     Parameters
     ----------
@@ -174,12 +177,18 @@ class MLPNet(PairNet):
         super().__init__()
         self.user, self.item = user, item
         sizes = [user.ids.shape[1] + item.ids.shape[1], *widths]
+        self._first_size = sizes[0], (*widths, 1)[0]
         self.hidden = nn.ModuleList(_linear(before, after, generator) for before, after in pairwise(sizes))
         self.dropout = dropout
         self.output = _linear(sizes[-1], 1, generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        if self.takes_pairs(items):
+            if items.ndim > 1:
+                flat: Tensor = self(*pair_by_pair(users, items))
+                return flat.view(items.shape)
+            return self._rest(self._first()(torch.cat([self.user(users), self.item(items)], dim=1)))
         if self.item.cut is None and items.numel() > len(self.item.ids):
             from_item = rows_of(self._from_items(self.item.all()), items)
         else:
@@ -196,6 +205,11 @@ class MLPNet(PairNet):
             for from_user in self._from_users(users).split(size)
         ]
         return _joined(torch.cat(parts), self.item, items)
+
+    def takes_pairs(self, items: Tensor) -> bool:
+        """Tell whether a batch with these items is so small that it is best taken pair by pair."""
+        inputs, outputs = self._first_size
+        return self.item.cut is None and items.numel() * inputs * outputs < _FEW
 
     def _first(self) -> nn.Linear:
         layer = self.hidden[0] if len(self.hidden) else self.output
@@ -215,16 +229,16 @@ class MLPNet(PairNet):
 
     def _rest(self, z: Tensor) -> Tensor:
         """Go on from the first layer's sums, (..., width) -> (...)."""
-        if not len(self.hidden):
-            return z[..., 0]
         shape = z.shape[:-1]
+        if not len(self.hidden):
+            return z.view(shape)
         # In place: nobody else has these sums, and they are the largest tensors of a step. As a matrix: what
         # a layer makes of more dimensions is a view, and changing a view costs copies in the gradient.
         z = dropout(z.relu_().flatten(0, -2), self.dropout, self.training)
-        for layer in self.hidden[1:]:
+        for layer in list(self.hidden)[1:]:  # a slice would be a new module
             z = dropout(layer(z).relu_(), self.dropout, self.training)
-        logits: Tensor = self.output(z).view(shape)
-        return logits
+        logits: Tensor = self.output(z)
+        return logits.view(shape)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the mean squared length of the vectors in pairs -> scalar."""
@@ -256,6 +270,9 @@ class NeuMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
+        if items.ndim > 1 and self.mlp.takes_pairs(items):
+            flat: Tensor = self(*pair_by_pair(users, items))
+            return flat.view(items.shape)
         logits: Tensor = self.gmf(users, items) + self.mlp(users, items)
         return logits
 
@@ -292,6 +309,11 @@ def _linear(before: int, after: int, generator: torch.Generator | None) -> nn.Li
     nn.init.xavier_normal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def pair_by_pair(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Name the user of each item, (b,) and (b, m) -> two of shape (b * m,)."""
+    return users.unsqueeze(1).expand(items.shape).flatten(), items.flatten()
 
 
 def _like(of_users: Tensor, items: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from recsys_lib.histories import Histories
+from recsys_lib.models import pair_nets
 from recsys_lib.models.embeddings import IdEmbedding
 from recsys_lib.models.pair_nets import DotProductNet, GMFNet, MLPNet, NeuMFNet, PairNet
 
@@ -62,9 +63,16 @@ every_net = pytest.mark.parametrize("make", NETS.values(), ids=NETS)
 Make = Callable[[], PairNet]
 
 
+@pytest.fixture(params=["pair by pair", "the first layer once for each"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small batches are computed in another way than large ones."""
+    monkeypatch.setattr(pair_nets, "_FEW", 2**23 if request.param == "pair by pair" else 0)
+
+
 # ---------------------------------------------------------------------- what all nets promise
 
 
+@pytest.mark.usefixtures("either_way")
 @every_net
 def test_all_ways_to_score_agree(make: Make) -> None:
     net = make()
@@ -84,6 +92,7 @@ def test_all_ways_to_score_agree(make: Make) -> None:
     assert net.catalogue(users, some[:0]).shape == (4, 0)
 
 
+@pytest.mark.usefixtures("either_way")
 @every_net
 def test_all_ways_to_score_have_one_gradient(make: Make) -> None:
     users, items = torch.tensor([4, 0, 4, 2]), torch.arange(N_ITEMS)
@@ -187,6 +196,7 @@ def test_gmf_by_hand() -> None:
     torch.testing.assert_close(net(torch.tensor([3]), torch.tensor([7]))[0], expected)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("widths", [(8, 5, 3), (2,), ()])
 def test_an_mlp_is_layers_on_two_vectors_laid_end_to_end(widths: tuple[int, ...]) -> None:
     net = mlp(widths)

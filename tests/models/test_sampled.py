@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import recsys_lib
-from recsys_lib import Interactions, datasets, losses, splits
+from recsys_lib import Interactions, datasets, losses, splits, training
 from recsys_lib.errors import DataError
 from recsys_lib.evaluation import SampledMetricsWarning, evaluate
 from recsys_lib.evaluation.candidates import candidate_lists
@@ -64,6 +64,22 @@ def films(board: Interactions = BOARD) -> Interactions:
 
 
 # ---------------------------------------------------------------------- learning
+
+
+def test_small_steps_have_one_thread_and_large_ones_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+    real = training.train
+    monkeypatch.setattr(training, "train", lambda *a, **k: (seen.append(k["threads"]), real(*a, **k))[1])
+    for model in (
+        NeuMF(factors=8, batch_size=256),
+        NeuMF(factors=8, batch_size=4096),
+        BPR(factors=64, batch_size=256, sampler="hard", pool=8),
+        BPR(factors=64, batch_size=256, sampler="hard", pool=80),
+        MLP(factors=64, layers=3, batch_size=64),
+    ):
+        model.epochs, model.device = 1, "cpu"
+        model.fit(BOARD)
+    assert seen == [1, None, 1, None, None]
 
 
 @pytest.mark.parametrize(
