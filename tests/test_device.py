@@ -1,7 +1,10 @@
 import pytest
 import torch
 
-from recsys_lib.device import resolve_device
+from recsys_lib import datasets
+from recsys_lib import device as device_module
+from recsys_lib.device import onednn_products, resolve_device
+from recsys_lib.models import GMF, AutoRec, MultDAE
 
 
 def test_auto_takes_what_is_there(monkeypatch):
@@ -37,3 +40,66 @@ def test_a_device_that_is_missing_is_named_with_the_way_out(monkeypatch):
 def test_nonsense_is_named(device):
     with pytest.raises(ValueError, match=r"device=.* is not a device. Use 'auto'"):
         resolve_device(device)
+
+
+# ---------------------------------------------------------------------- oneDNN
+
+SETTING = getattr(torch.backends.mkldnn, "matmul", None)
+needs_setting = pytest.mark.skipif(
+    not hasattr(SETTING, "fp32_precision"), reason="this PyTorch has no setting for oneDNN alone"
+)
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    monkeypatch.setattr(device_module, "_onednn_is_exact", lambda: True)
+
+
+@needs_setting
+@pytest.mark.usefixtures("exact")
+def test_onednn_is_asked_for_inside_the_block_alone():
+    before = SETTING.fp32_precision
+    with onednn_products():
+        assert SETTING.fp32_precision == "bf16"
+        with pytest.raises(KeyError), onednn_products():
+            raise KeyError
+        assert SETTING.fp32_precision == "bf16"
+    assert SETTING.fp32_precision == before
+
+
+@needs_setting
+@pytest.mark.usefixtures("exact")
+def test_blocks_of_two_threads_may_overlap():
+    before = SETTING.fp32_precision
+    first, second = onednn_products(), onednn_products()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert SETTING.fp32_precision == "bf16"
+    second.__exit__(None, None, None)
+    assert SETTING.fp32_precision == before
+
+
+@needs_setting
+def test_fewer_bits_are_noticed(monkeypatch):
+    numbers = torch.linspace(-1, 1, 2**16).sin().view(256, 256)
+    assert device_module._error(numbers @ numbers.T, numbers) < 1e-5
+    rough = numbers.bfloat16().float()
+    assert device_module._error(rough @ rough.T, numbers) > 1e-4
+    monkeypatch.setattr(device_module, "_error", lambda product, numbers: 1e-4)
+    device_module._onednn_is_exact.cache_clear()
+    before = SETTING.fp32_precision
+    with onednn_products():
+        assert SETTING.fp32_precision == before
+    device_module._onednn_is_exact.cache_clear()
+
+
+@needs_setting
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize(("model", "expected"), [(MultDAE, "bf16"), (AutoRec, "bf16"), (GMF, "none")])
+def test_models_of_large_products_take_it(model, expected):
+    seen = []
+    data = datasets.synthetic(30, 60, 300, feedback="explicit", seed=0)
+    model(epochs=1, device="cpu", seed=0).fit(data, callbacks=[lambda _: seen.append(SETTING.fp32_precision)])
+    assert seen == [expected]
+    assert SETTING.fp32_precision == "none"

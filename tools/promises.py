@@ -137,8 +137,9 @@ def promises(root: Path = REPO) -> str:
             f'<td class="prose">{escape(promise.words)}</td>'
             f'<td class="prose">{files}</td><td>{sum(counts.values())}</td></tr>'
         )
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("of", "promise", "in tests/", "test functions")
+    head = (
+        '<th scope="col">of</th><th scope="col" class="prose">promise</th>'
+        '<th scope="col" class="prose">in tests/</th><th scope="col">test functions</th>'
     )
     return board_table("What is promised, and where it is tested", head, lines, wide=True)
 

@@ -90,6 +90,8 @@ class AutoRec(GradientRecommender):
         """The name of the model in tables and plots."""
         return f"{self.kind[0].upper()}-AutoRec"
 
+    _large_products = True
+
     def _check(self) -> None:
         super()._check()
         check_choice("kind", self.kind, ("item", "user"))

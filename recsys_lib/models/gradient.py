@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from abc import abstractmethod
@@ -18,6 +19,7 @@ from recsys_lib import _shards, distributed, training
 from recsys_lib._blocks import digest
 from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer, check_path, shown
+from recsys_lib.device import onednn_products
 from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
@@ -91,6 +93,9 @@ class GradientRecommender(Recommender):
     def _size(self, batch: Any) -> int:
         """Return the number of examples that the loss of a batch is a mean over."""
         return len(batch[0])
+
+    # Whether a step is mostly products of large matrices.
+    _large_products = False
 
     def _threads(self) -> int | None:
         """Return the most threads that a step on a CPU may take, or None for as many as there are."""
@@ -166,21 +171,23 @@ class GradientRecommender(Recommender):
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
         self.net_: Any = self._new_net().to(self.device_)
         data = self._prepare(train)
-        history = training.train(
-            self.net_,
-            lambda generator: self._batches(data, generator),
-            self._loss,
-            self._options(),
-            device=self.device_,
-            seed=self.seed,
-            size=self._size,
-            validate=None if valid is None else self._validator(valid),
-            threads=self._threads(),
-            settings=self._settings() | {"train": _fingerprint(train), "valid": _fingerprint(valid)},
-            progress=self.progress,
-            name=self.name,
-            **options,
-        )
+        is_cpu = self.device_.type == "cpu"
+        with onednn_products() if is_cpu and self._large_products else contextlib.nullcontext():
+            history = training.train(
+                self.net_,
+                lambda generator: self._batches(data, generator),
+                self._loss,
+                self._options(),
+                device=self.device_,
+                seed=self.seed,
+                size=self._size,
+                validate=None if valid is None else self._validator(valid),
+                threads=self._threads(),
+                settings=self._settings() | {"train": _fingerprint(train), "valid": _fingerprint(valid)},
+                progress=self.progress,
+                name=self.name,
+                **options,
+            )
         if "valid" in history and self.predicts_ratings:
             history["valid"] *= -1  # the loop maximises, and a lower error is better
         metric = "rmse" if self.predicts_ratings else "ndcg@10"

@@ -91,6 +91,7 @@ class RowRecommender(GradientRecommender):
     # ------------------------------------------------------------------ fitting
 
     _streams = True
+    _large_products = True
     # A last batch with fewer people than that is left out.
     _fewest = 1
 

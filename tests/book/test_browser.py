@@ -9,6 +9,8 @@ from tools.layout import read_toc
 pytestmark = pytest.mark.browser
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
+# A phone first; then on both sides of where the theme and the margin notes change their layout.
+WIDTHS = (390, 575, 767, 769, 991, 993, 1100, 1199, 1201, 1440)
 # MathJax leaves what it can't parse as it is, or shows it in red.
 BAD_FORMULAS = """() => [...document.querySelectorAll("article .math")].filter(
     one => !one.querySelector("mjx-container") || one.querySelector("mjx-merror, mtext[mathcolor=red]")
@@ -95,17 +97,20 @@ def test_pages_open_without_trouble_and_without_a_network(browser, address, layo
     assert equations > 0
 
 
-def test_pages_do_not_scroll_sideways_on_a_phone(browser, address, layout):
+def test_pages_do_not_scroll_sideways(browser, address, layout):
     tab = Tab(browser, address, NARROW)
     found = []
     for path in _html_pages(layout):
+        tab.page.set_viewport_size(NARROW)
         page = tab.open(path)
-        width = page.evaluate(
-            "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
-        )
-        if width > NARROW["width"]:
-            widest = page.evaluate(TOO_WIDE)
-            found.append(f"{path}: {width} px wide because of {widest}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": NARROW["height"]})
+            reached = page.evaluate(
+                "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+            )
+            if reached > width:
+                widest = page.evaluate(TOO_WIDE)
+                found.append(f"{path}, {width} px: {reached} px wide because of {widest}")
     tab.context.close()
     assert not found, "\n".join(found)
 
