@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,22 @@ JUPYTER_BOOK = (
 
 def say(message: str) -> None:
     print(message, flush=True)
+
+
+@contextlib.contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Let one build at a time into a folder; the system frees the lock if the build is killed."""
+    layout.run.mkdir(parents=True, exist_ok=True)
+    with (layout.run / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildError(
+                f"another `make book` is at work in {layout.root}: wait until it ends, or end it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: two builds at once must not be, and nobody can tell
+        yield
 
 
 def fetch_data(layout: Layout) -> None:
@@ -320,7 +338,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     layout = Layout()
     try:
-        make_book(args, layout)
+        with alone(layout):
+            make_book(args, layout)
     except BuildError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

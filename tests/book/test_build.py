@@ -199,6 +199,18 @@ def test_a_process_that_dies_is_reported(tmp_path):
     assert "too slow" in report
 
 
+def test_two_builds_at_once_are_refused(layout, monkeypatch, capsys):
+    monkeypatch.setattr(build_book, "Layout", lambda: layout)
+    monkeypatch.setattr(build_book, "make_book", lambda args, layout: built.append(1))
+    built = []
+    with build_book.alone(layout):
+        assert build_book.main([]) == 1
+    assert "another `make book` is at work" in capsys.readouterr().err
+    assert not built
+    assert build_book.main([]) == 0
+    assert built
+
+
 def test_unknown_parameters_and_chapters_are_refused(layout):
     with pytest.raises(BuildError, match="no parameter 'epoch'; it has: epochs"):
         execute.check_parameters(CHAPTER.notebook(layout.root), {"epoch": 3})
