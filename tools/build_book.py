@@ -34,6 +34,7 @@ from tools.leaderboard import with_board
 from tools.postprocess import for_the_page
 from tools.promises import with_promises
 from tools.published import with_tables
+from tools.speeds import with_speeds
 from tools.suite import with_suite
 from tools.without_running import is_missing, missing_packages, page_without, without_running
 
@@ -178,6 +179,7 @@ def staged_files(docs: Iterable[str], chapters: list[Chapter], layout: Layout) -
             text = with_promises(path.read_text(encoding="utf-8"), layout.root)
             text = with_suite(text, layout.root)
             text = with_tables(text, layout.root)
+            text = with_speeds(text, layout.root)
             text = with_board(text, {chapter.doc: notebook for chapter, notebook in executed.items()})
             files[name] = page_without(text).encode()
     for chapter, notebook in executed.items():

@@ -13,11 +13,13 @@ import argparse
 import importlib.util
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.cases import CASES, Case
 from benchmarks.speed.measure import measure
+from benchmarks.table import this_machine
 from recsys_lib._files import atomic_write
 from recsys_lib.errors import RecsysError
 
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (RecsysError, RuntimeError, OSError) as error:
             parser.exit(1, f"{name}: {error}\n")
         print(line_of(case, found), flush=True)
-        results.append(found)
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        results.append(found | {"rounds": options.rounds, "date": day, "machine": this_machine()})
         if options.json:
             with atomic_write(options.json, "w") as file:
                 json.dump(results, file, indent=1)

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.speed import __main__ as command
 from benchmarks.speed import measure as measuring
@@ -82,6 +84,9 @@ def test_both_sides_of_a_case(case: Case, tmp_path: Path, capsys: pytest.Capture
     assert found["peer_quality"] == pytest.approx(popular["ndcg@10"], rel=1e-5)
     assert 0 < found["ours_quality"] < 1
     assert found["ours_rss_mb"] > 100
+    assert found["rounds"] == 2
+    assert found["date"] <= f"{datetime.now(UTC):%Y-%m-%d}"
+    assert f"PyTorch {torch.__version__}" in found["machine"]
     said = capsys.readouterr().out
     assert f"ratio {found['ratio']:.2f} (at least 2)" in said
     assert "Nobody 1 1500 ms an epoch" in said

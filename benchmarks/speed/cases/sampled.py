@@ -91,7 +91,7 @@ _BPR_1M = _fit(
 )
 
 # Both see the same 5 x 80,000 samples in an epoch, so the ratio of the times is that of samples per second.
-_SAME = {"factors": 8, "layers": 4, "negatives": 4, "learning_rate": 1e-3, "epochs": 5}
+_SAME: dict[str, Any] = {"factors": 8, "layers": 4, "negatives": 4, "learning_rate": 1e-3, "epochs": 5}
 
 
 def _work_of_samples(split: Split) -> Work:
