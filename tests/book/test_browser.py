@@ -15,6 +15,7 @@ WIDTHS = (390, 575, 767, 769, 991, 993, 1100, 1199, 1201, 1440)
 BAD_FORMULAS = """() => [...document.querySelectorAll("article .math")].filter(
     one => !one.querySelector("mjx-container") || one.querySelector("mjx-merror, mtext[mathcolor=red]")
 ).map(one => one.textContent.trim().slice(0, 80))"""
+REACH = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
 # What reaches beyond the screen, but for what lies in a box that scrolls by itself.
 TOO_WIDE = """() => [...document.querySelectorAll("body *")].filter(one => {
     if (one.getBoundingClientRect().right <= innerWidth + 1) return false;
@@ -98,6 +99,8 @@ def test_pages_open_without_trouble_and_without_a_network(browser, address, layo
 
 
 def test_pages_do_not_scroll_sideways(browser, address, layout):
+    from playwright.sync_api import TimeoutError as StillWide
+
     tab = Tab(browser, address, NARROW)
     found = []
     for path in _html_pages(layout):
@@ -105,11 +108,10 @@ def test_pages_do_not_scroll_sideways(browser, address, layout):
         page = tab.open(path)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": NARROW["height"]})
-            reached = page.evaluate(
-                "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
-            )
-            if reached > width:
-                widest = page.evaluate(TOO_WIDE)
+            try:  # the sidebars move to their places
+                page.wait_for_function(f"() => {REACH} <= {width}", timeout=3_000)
+            except StillWide:
+                reached, widest = page.evaluate(f"() => {REACH}"), page.evaluate(TOO_WIDE)
                 found.append(f"{path}, {width} px: {reached} px wide because of {widest}")
     tab.context.close()
     assert not found, "\n".join(found)
