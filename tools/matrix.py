@@ -27,7 +27,7 @@ OLDEST = (
     "numpy==1.26.*",
     "pandas==2.2.*",
     "scipy==1.11.*",
-    "torch==2.4.*",
+    "torch==2.5.*",
     "tqdm==4.60.*",
     "matplotlib==3.8.*",
 )
