@@ -8,24 +8,30 @@ take the methods inside. :func:`inspect.unwrap` gives back what was never wrappe
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+# Each step by itself: in some versions AdamW's is that of Adam.
+_STEPS: dict[type[torch.optim.Optimizer], Any] = {
+    cls: inspect.unwrap(cls.step)
+    for cls in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
+}
+
 
 class _Plain(torch.optim.Optimizer):
+    _base: ClassVar[type[torch.optim.Optimizer]]
+
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
-
-# Each step by itself: in some versions AdamW's is that of Adam.
-_STEPS = {
-    cls: inspect.unwrap(cls.step)
-    for cls in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
-}
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Do one step."""
+        return _STEPS[self._base](self, closure)
 
 
 class _QuickAdam(_Plain):
@@ -38,6 +44,15 @@ class _QuickAdam(_Plain):
     # Parameters, first moments, second moments, steps.
     _same: tuple[list[Tensor], ...] | None = None
 
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Do one step."""
+        if closure is None and self._step_as_before():
+            return None
+        result = super().step(closure)
+        self._remember()
+        return result
+
     def _step_as_before(self) -> bool:
         """Do a step and return True, if it is an ordinary one."""
         if self._same is None:
@@ -49,7 +64,7 @@ class _QuickAdam(_Plain):
             return False
         torch._foreach_add_(steps, 1)
         # What PyTorch's own step calls in the end, since 2.4 on a CPU, too.
-        kernel = torch._fused_adamw_ if isinstance(self, torch.optim.AdamW) else torch._fused_adam_
+        kernel = torch._fused_adamw_ if self._base is torch.optim.AdamW else torch._fused_adam_
         beta1, beta2 = group["betas"]
         kernel(
             parameters,
@@ -101,42 +116,22 @@ class _QuickAdam(_Plain):
 class Adam(_QuickAdam, torch.optim.Adam):
     """:class:`torch.optim.Adam`."""
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Do one step."""
-        if closure is None and self._step_as_before():
-            return None
-        result = _STEPS[torch.optim.Adam](self, closure)
-        self._remember()
-        return result
+    _base = torch.optim.Adam
 
 
 class AdamW(_QuickAdam, torch.optim.AdamW):
     """:class:`torch.optim.AdamW`."""
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Do one step."""
-        if closure is None and self._step_as_before():
-            return None
-        result = _STEPS[torch.optim.AdamW](self, closure)
-        self._remember()
-        return result
+    _base = torch.optim.AdamW
 
 
 class SGD(_Plain, torch.optim.SGD):
     """:class:`torch.optim.SGD`."""
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Do one step."""
-        return _STEPS[torch.optim.SGD](self, closure)
+    _base = torch.optim.SGD
 
 
 class Adagrad(_Plain, torch.optim.Adagrad):
     """:class:`torch.optim.Adagrad`."""
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Do one step."""
-        return _STEPS[torch.optim.Adagrad](self, closure)
+    _base = torch.optim.Adagrad

@@ -1,4 +1,4 @@
-"""Which device to compute on: one rule for every model."""
+"""Which device to compute on, one rule for every model; and how a step uses a CPU."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from recsys_lib._validation import shown
 from recsys_lib.distributed import world_size
 
+# Of PyTorch since 2.9.
+_SETTING: Any = getattr(torch.backends.mkldnn, "matmul", None)
 # How many blocks of onednn_products are open, in all threads, and the setting before the first of them.
 _open = 0
 _before = "none"
@@ -99,14 +101,13 @@ def onednn_products() -> Iterator[None]:
     time on an EPYC of 2022 (Zen 4). Small products, such as those of NeuMF, would take longer.
     """
     global _open, _before
-    setting: Any = getattr(torch.backends.mkldnn, "matmul", None)  # since PyTorch 2.9
-    if not hasattr(setting, "fp32_precision") or not _onednn_is_exact():
+    if not hasattr(_SETTING, "fp32_precision") or not _onednn_is_exact():
         yield
         return
     with _lock:
         if not _open:
-            _before = setting.fp32_precision
-            setting.fp32_precision = "bf16"
+            _before = _SETTING.fp32_precision
+            _SETTING.fp32_precision = "bf16"
         _open += 1
     try:
         yield
@@ -114,7 +115,7 @@ def onednn_products() -> Iterator[None]:
         with _lock:
             _open -= 1
             if not _open:
-                setting.fp32_precision = _before
+                _SETTING.fp32_precision = _before
 
 
 @functools.cache
@@ -123,14 +124,13 @@ def _onednn_is_exact() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     numbers = torch.linspace(-1, 1, 2**16).sin().view(256, 256)
-    setting: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
     with _lock:
-        before = setting.fp32_precision
-        setting.fp32_precision = "bf16"
+        before = _SETTING.fp32_precision
+        _SETTING.fp32_precision = "bf16"
         try:
             product = numbers @ numbers.T
         finally:
-            setting.fp32_precision = before
+            _SETTING.fp32_precision = before
     return _error(product, numbers) < 1e-5
 
 
