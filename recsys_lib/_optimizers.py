@@ -20,6 +20,38 @@ _STEPS: dict[type[torch.optim.Optimizer], Any] = {
 }
 
 
+def step_tensors(
+    group: dict[str, Any],
+    values: list[Tensor],
+    gradients: list[Any],
+    first: list[Tensor],
+    second: list[Tensor],
+    steps: list[Tensor],
+    *,
+    decoupled: bool,
+) -> None:
+    """Step tensors with their moments, as Adam or with ``decoupled`` as AdamW; on a CPU since PyTorch 2.4.
+
+    ``steps`` are counted before. It is what PyTorch's own step calls in the end.
+    """
+    kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+    kernel(
+        values,
+        gradients,
+        first,
+        second,
+        [],
+        steps,
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
+
+
 class _Plain(torch.optim.Optimizer):
     _base: ClassVar[type[torch.optim.Optimizer]]
 
@@ -63,23 +95,8 @@ class _QuickAdam(_Plain):
         if any(g is None or g.layout is not torch.strided for g in gradients) or not self._ordinary():
             return False
         torch._foreach_add_(steps, 1)
-        # What PyTorch's own step calls in the end, since 2.4 on a CPU, too.
-        kernel = torch._fused_adamw_ if self._base is torch.optim.AdamW else torch._fused_adam_
-        beta1, beta2 = group["betas"]
-        kernel(
-            parameters,
-            gradients,  # type: ignore[arg-type]
-            first,
-            second,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
+        step_tensors(
+            group, parameters, gradients, first, second, steps, decoupled=self._base is torch.optim.AdamW
         )
         return True
 

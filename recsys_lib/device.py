@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +22,11 @@ _SETTING: Any = getattr(torch.backends.mkldnn, "matmul", None)
 _open = 0
 _before = "none"
 _lock = threading.Lock()
+# How many blocks of kept_memory are open; glibc's names for two settings (malloc.h), and where it puts them
+# by itself, at most, in a process that has freed large blocks.
+_keeping = 0
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_USUAL = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -116,6 +123,42 @@ def onednn_products() -> Iterator[None]:
             _open -= 1
             if not _open:
                 _SETTING.fp32_precision = _before
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep what is freed inside the block for the next step, where the C library is glibc.
+
+    It gives large tensors back to the system at once, and the next step has to map and clear every page of
+    them anew. For tables of 26,744 rows of 800 and 400 numbers that is a seventh of an autoencoder's step.
+    After the block all is given back that is free.
+    """
+    global _keeping
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    with _lock:
+        if not _keeping:
+            libc.mallopt(_MMAP_MAX, 0)
+            libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        _keeping += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _keeping -= 1
+            if not _keeping:
+                for setting, value in _USUAL.items():
+                    libc.mallopt(setting, value)
+                libc.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> Any:
+    """Return the C library of this process if it is that of GNU, or None."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "gnu_get_libc_version") else None
 
 
 @functools.cache

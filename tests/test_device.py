@@ -1,9 +1,13 @@
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from recsys_lib import datasets
 from recsys_lib import device as device_module
-from recsys_lib.device import onednn_products, resolve_device
+from recsys_lib.device import kept_memory, onednn_products, resolve_device
 from recsys_lib.models import GMF, AutoRec, MultDAE
 
 
@@ -103,3 +107,71 @@ def test_models_of_large_products_take_it(model, expected):
     model(epochs=1, device="cpu", seed=0).fit(data, callbacks=[lambda _: seen.append(SETTING.fp32_precision)])
     assert seen == [expected]
     assert SETTING.fp32_precision == "none"
+
+
+class Library:
+    """Notes what glibc would be told."""
+
+    def __init__(self):
+        self.calls = []
+
+    def mallopt(self, setting, value):
+        self.calls.append((setting, value))
+
+    def malloc_trim(self, pad):
+        self.calls.append("trim")
+
+
+KEEP = [(-4, 0), (-1, 2**31 - 1)]
+USUAL = [(-4, 65_536), (-3, 2**25), (-1, 2**26), "trim"]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(device_module, "_glibc", lambda: library)
+    return library
+
+
+def test_memory_is_kept_inside_the_outermost_block_alone(library):
+    with kept_memory():
+        assert library.calls == KEEP
+        with pytest.raises(KeyError), kept_memory():
+            raise KeyError
+        assert library.calls == KEEP
+    assert library.calls == KEEP + USUAL
+    with kept_memory():
+        pass
+    assert library.calls == 2 * (KEEP + USUAL)
+
+
+def test_without_glibc_nothing_is_set(monkeypatch):
+    monkeypatch.setattr(device_module, "_glibc", lambda: None)
+    before = device_module._keeping
+    with kept_memory():
+        assert device_module._keeping == before
+
+
+@pytest.mark.parametrize(("model", "expected"), [(MultDAE, True), (AutoRec, True), (GMF, False)])
+def test_models_of_large_tensors_keep_their_memory(model, expected, library):
+    data = datasets.synthetic(30, 60, 300, feedback="explicit", seed=0)
+    seen = []
+    fit = model(epochs=1, device="cpu", seed=0).fit
+    fit(data, callbacks=[lambda _: seen.append(bool(library.calls))])
+    assert seen == [expected]
+    assert library.calls == (KEEP + USUAL if expected else [])
+
+
+@pytest.mark.skipif(sys.platform != "linux" or device_module._glibc() is None, reason="needs glibc")
+def test_what_is_free_after_the_block_goes_back_to_the_system():
+    def resident():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    torch.zeros(1)
+    before = resident()
+    with kept_memory():
+        for _ in range(3):
+            torch.ones(2**24)
+        assert resident() > before + 50  # 64 MB
+    assert resident() < before + 15

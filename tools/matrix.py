@@ -29,7 +29,7 @@ OLDEST = (
     "scipy==1.11.*",
     "torch==2.5.*",
     "tqdm==4.60.*",
-    "matplotlib==3.8.*",
+    "matplotlib==3.9.*",
 )
 # That of the book, where another one would only take longer to fetch.
 TORCH = next(

@@ -90,9 +90,11 @@ def row_logistic(scores: Tensor, targets: Histories) -> Tensor:
     _check(scores, targets)
     with torch.no_grad():
         own = targets.pairs()
-        # log(1 + exp(s)) without overflow.
-        softplus = scores.abs().neg_().exp_().log1p_().sum() + scores.clamp(min=0).sum()
-        gradient = scores.sigmoid()
+        # log(1 + exp(s)) without overflow, in the memory of the gradient: what is new has to be mapped first.
+        gradient = scores.abs()
+        softplus = gradient.neg_().exp_().log1p_().sum()
+        softplus += torch.clamp(scores, min=0, out=gradient).sum()
+        torch.sigmoid(scores, out=gradient)
         gradient[own] -= 1
     return _mean(scores, softplus - scores.detach()[own].sum(), gradient)
 

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from recsys_lib._products import sums
 from recsys_lib.histories import Histories
+from recsys_lib.sparse_rows import gradient_of_rows
 
 
-def sum_rows(table: Tensor, histories: Histories, weights: Tensor | None = None) -> Tensor:
+def sum_rows(
+    table: Tensor, histories: Histories, weights: Tensor | None = None, items: Tensor | None = None
+) -> Tensor:
     r"""Sum the rows of a table that belong to the items of each history, each with a weight of its own.
 
     The product of the sparse matrix of histories with a dense table. No matter which other histories are in
@@ -25,6 +28,10 @@ def sum_rows(table: Tensor, histories: Histories, weights: Tensor | None = None)
     histories : Histories, b lists over m items
     weights : Tensor of float, shape (n_entries,), optional
         Of the entries, list after list; 1 by default. They are not differentiated.
+    items : Tensor of int64, shape (k,), optional
+        The rows of the table that the histories are over: number 0 is the first of them. Different from each
+        other, ascending. Then the gradient holds these rows alone, as that of
+        :func:`recsys_lib.sparse_rows.take_rows`, and no copy of them is made.
 
     Returns
     -------
@@ -39,21 +46,32 @@ def sum_rows(table: Tensor, histories: Histories, weights: Tensor | None = None)
     if weights is not None:
         weights = weights.to(table.dtype)
     if not (torch.is_grad_enabled() and table.requires_grad):
-        return sums(table, histories, weights)
-    result: Tensor = _SumRows.apply(table, histories, weights)
+        return _sums(table, histories, weights, items)
+    result: Tensor = _SumRows.apply(table, histories, weights, items)
     return result
+
+
+def _sums(table: Tensor, histories: Histories, weights: Tensor | None, items: Tensor | None) -> Tensor:
+    if items is not None:
+        histories = Histories(histories.indptr, items[histories.indices], len(table))
+    return sums(table, histories, weights)
 
 
 class _SumRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, table: Tensor, histories: Histories, weights: Tensor | None) -> Tensor:
-        ctx.histories = histories
-        ctx.save_for_backward(*(() if weights is None else (weights,)))
-        return sums(table, histories, weights)
+    def forward(
+        ctx: Any, table: Tensor, histories: Histories, weights: Tensor | None, items: Tensor | None
+    ) -> Tensor:
+        ctx.histories, ctx.shape = histories, table.shape
+        ctx.save_for_backward(weights, items)
+        return _sums(table, histories, weights, items)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None, None]:
+        weights, items = ctx.saved_tensors
         rows_of_items, places = ctx.histories.transposed(keep=True)
-        weights = ctx.saved_tensors[0][places] if ctx.saved_tensors else None
-        return sums(slopes, rows_of_items, weights), None, None
+        gradient = sums(slopes, rows_of_items, None if weights is None else weights[places])
+        if items is not None:
+            gradient = gradient_of_rows(items, gradient, ctx.shape)
+        return gradient, None, None, None

@@ -19,7 +19,7 @@ from recsys_lib import _shards, distributed, training
 from recsys_lib._blocks import digest
 from recsys_lib._list_metrics import float_type
 from recsys_lib._validation import check_flag, check_integer, check_path, shown
-from recsys_lib.device import onednn_products
+from recsys_lib.device import kept_memory, onednn_products
 from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.models._held_out import ndcg_on
@@ -171,8 +171,10 @@ class GradientRecommender(Recommender):
     def _fit(self, train: Interactions, valid: Interactions | None, **options: Any) -> None:
         self.net_: Any = self._new_net().to(self.device_)
         data = self._prepare(train)
-        is_cpu = self.device_.type == "cpu"
-        with onednn_products() if is_cpu and self._large_products else contextlib.nullcontext():
+        with contextlib.ExitStack() as settings:
+            if self.device_.type == "cpu" and self._large_products:
+                settings.enter_context(onednn_products())
+                settings.enter_context(kept_memory())
             history = training.train(
                 self.net_,
                 lambda generator: self._batches(data, generator),

@@ -70,6 +70,15 @@ class ItemTable(nn.Module):
             items = items[self.columns(items)] - self.cut.rows.start
         return take_rows(self.weight, items) if self.sparse else self.weight.index_select(0, items)
 
+    def sums(self, histories: Histories, items: Tensor | None, weights: Tensor | None = None) -> Tensor:
+        """Add up the rows of each history, b lists over some different items, ascending, or all -> (b, d)."""
+        columns = self.columns(items)
+        if columns is not None:
+            return sum_rows(self(items), _shards.narrowed(histories, columns), weights)
+        if items is None or not self.sparse:
+            return sum_rows(self(items), histories, weights)
+        return sum_rows(self.weight, histories, weights, items)
+
 
 class HistoryNet(nn.Module, ABC):
     """A network that scores items for people known by their items. It returns logits."""
@@ -155,14 +164,24 @@ class AutoencoderNet(HistoryNet):
 
     def factors(self, histories: Histories, items: Tensor | None = None) -> Factors:
         """Return what the scores are a product of: (b, d), (m, d) and the biases, (m,)."""
-        table = self.encoder(items)
-        z = self.encode(histories, table)
-        return self.up(z), table if self.decoder is None else self.decoder(items), self.output_bias(items)
+        # A table that serves twice is looked up once, so that its two gradients are added as they are.
+        table = self.encoder(items) if self.decoder is None else None
+        z = self.up(self.encode(histories, items, table))
+        if self.decoder is not None:
+            table = self.decoder(items)
+        assert table is not None
+        return z, table, self.output_bias(items)
 
-    def encode(self, histories: Histories, table: Tensor) -> Tensor:
-        """Go down to the bottleneck, b lists over the m rows of the table -> (b, d)."""
+    def encode(
+        self, histories: Histories, items: Tensor | None = None, table: Tensor | None = None
+    ) -> Tensor:
+        """Go down to the bottleneck, b lists over m items -> (b, d); ``table``: the rows of these items."""
         weights = input_weights(histories, self.normalise, self.noise if self.training else 0.0)
-        z = self.activation(sum_rows(table, histories, weights) + self.encoder_bias)
+        if table is None:
+            z = self.encoder.sums(histories, items, weights)
+        else:
+            z = sum_rows(table, histories, weights)
+        z = self.activation(z + self.encoder_bias)
         for layer in self.encoding:
             z = self.activation(layer(z))
         return dropout(z, self.dropout, self.training)
@@ -246,11 +265,9 @@ class BottleneckNet(HistoryNet):
         In training with divided tables every process is given the whole batch. It adds up the vectors that it
         has, goes on with its part of the people, and scores for all people the items that it has.
         """
-        cut, columns = self.encoder.cut, self.encoder.columns(items)
-        if cut is None or columns is None:
-            z = sum_rows(self.encoder(items), histories)
-        else:
-            z = sum_rows(self.encoder(items), _shards.narrowed(histories, columns))
+        cut = self.encoder.cut
+        z = self.encoder.sums(histories, items)
+        if cut is not None:
             z = _shards.add_up(z, cut, deal=self.training)
         z = z + self.encoder_bias
         z = dropout(self.norm[0](z.relu()), self.dropout, self.training)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from recsys_lib.histories import Histories
-from recsys_lib.models._bags import sum_rows
 from recsys_lib.models.history_nets import (
     ACTIVATIONS,
     HistoryNet,
@@ -82,7 +81,7 @@ class VariationalNet(HistoryNet):
     def encode(self, histories: Histories, items: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, b lists -> (b, d) and (b, d)."""
         weights = input_weights(histories, normalise=True, noise=self.noise if self.training else 0.0)
-        z = sum_rows(self.encoder(items), histories, weights) + self.encoder_bias
+        z = self.encoder.sums(histories, items, weights) + self.encoder_bias
         for layer in self.encoding:
             z = layer(self.activation(z))
         mean, log_variance = z.chunk(2, dim=1)
@@ -131,7 +130,7 @@ class RecVAEEncoder(nn.Module):
     def forward(self, histories: Histories, items: Tensor | None, noise: float) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, b lists -> (b, factors) and (b, factors)."""
         weights = input_weights(histories, normalise=True, noise=noise)
-        h = self.norms[0](silu(sum_rows(self.table(items), histories, weights) + self.bias))
+        h = self.norms[0](silu(self.table.sums(histories, items, weights) + self.bias))
         total = h
         for layer, norm in zip(self.layers, self.norms[1:], strict=True):
             h = norm(silu(layer(h) + total))

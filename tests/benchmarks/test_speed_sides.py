@@ -88,7 +88,7 @@ def test_our_models(name: str, smaller: dict[str, Any], tmp_path: Path) -> None:
         assert 1 <= said["epochs"] <= (case.settings["ours"] | smaller)["epochs"]
 
 
-@pytest.mark.parametrize("name", ["prog-eval-10m", "prog-eval-10m-batch"])
+@pytest.mark.parametrize("name", ["prog-eval-20m", "prog-eval-20m-batch"])
 def test_the_network_of_prog_eval_and_its_plain_reading(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     assert case.settings["decode"] == ("batch" if name.endswith("batch") else "all")

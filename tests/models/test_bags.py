@@ -50,6 +50,28 @@ def test_value_and_gradient_are_those_of_the_dense_product(
     torch.testing.assert_close(slope, wanted)
 
 
+@every_batch
+@weighted
+def test_some_rows_of_a_table_get_a_gradient_of_these_alone(
+    lists: list[list[int]], with_weights: bool
+) -> None:
+    table, histories, weights, matrix = case(lists, with_weights)
+    slopes = torch.randn(len(lists), WIDTH, generator=torch.Generator().manual_seed(1))
+    items = torch.tensor([1, 2, 4, 5, 6, 9, 11, 12])
+    larger = torch.full((14, WIDTH), torch.nan)
+    larger[items] = table
+    larger.requires_grad_()
+    found = sum_rows(larger, histories, weights, items)
+    assert torch.equal(found, sum_rows(table, histories, weights))
+    (slope,) = torch.autograd.grad(found, larger, slopes)
+    assert slope.is_sparse
+    assert slope.shape == larger.shape
+    assert torch.equal(slope._indices()[0], items)
+    torch.testing.assert_close(slope._values(), matrix.T @ slopes)
+    with torch.no_grad():
+        assert torch.equal(sum_rows(larger, histories, weights, items), found)
+
+
 @weighted
 def test_a_large_table_in_strips_gives_the_same_to_the_last_bit(
     with_weights: bool, monkeypatch: pytest.MonkeyPatch

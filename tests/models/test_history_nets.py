@@ -224,10 +224,10 @@ def test_noise_is_for_training_and_for_the_items_of_a_history_only() -> None:
 
 def test_dropout_drops_a_share_of_the_bottleneck() -> None:
     net = autoencoder((400,), dropout=0.25)
-    whole = net.eval().encode(HISTORIES, net.encoder.weight)
+    whole = net.eval().encode(HISTORIES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        z = net.train().encode(HISTORIES, net.encoder.weight)
+        z = net.train().encode(HISTORIES)
     kept = z != 0
     torch.testing.assert_close(z[kept], whole[kept] / 0.75)
     assert kept.float().mean().item() == pytest.approx(0.75, abs=0.05)

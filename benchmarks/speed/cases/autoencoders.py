@@ -38,10 +38,10 @@ def _recoder(size: str, split: Callable[[], Split], loss: str, epochs: int, leas
 
 def _prog_eval(decode: str, least: float) -> Case:
     return Case(
-        name="prog-eval-10m" if decode == "all" else "prog-eval-10m-batch",
-        title="the epoch of prog-eval on data like MovieLens-10M"
+        name="prog-eval-20m" if decode == "all" else "prog-eval-20m-batch",
+        title="the epoch of prog-eval, 20,480 people and 26,744 items"
         + ("" if decode == "all" else ", ours decoding the items of the batch alone"),
-        data=data.like_ml_10m,
+        data=data.more_people_of_ml_20m,
         settings={"batch_size": 256, "learning_rate": 0.01, "epochs": 1, "decode": decode},
         ours="bottleneck_ours",
         peer=PLAIN,

@@ -1,4 +1,4 @@
-"""The splits that the cases learn from. What resembles MovieLens-1M, -10M and -20M is synthetic."""
+"""The splits that the cases learn from. What resembles MovieLens-1M and -20M is synthetic."""
 
 from __future__ import annotations
 
@@ -24,21 +24,28 @@ def like_ml_1m() -> Split:
     return splits.random_holdout(datasets.synthetic(6_040, 3_706, 1_000_000, seed=0), 0.2, by="user", seed=0)
 
 
-def like_ml_10m() -> Split:
-    """Make ten million interactions."""
-    whole = datasets.synthetic(69_878, 10_677, 10_000_000, seed=0)
-    return splits.random_holdout(whole, 0.2, by="user", seed=789)
-
-
 def like_ml_20m() -> Split:
     """Make twenty million interactions."""
-    whole = datasets.synthetic(138_493, 26_744, 20_000_000, timestamps=False, seed=0)
-    return splits.random_holdout(whole, 0.2, by="user", seed=0)
+    return splits.random_holdout(_twenty_millions(), 0.2, by="user", seed=0)
 
 
 def people_of_ml_20m() -> Split:
     """Take 10,000 people of the twenty million: 20 batches of 500."""
-    whole = datasets.synthetic(138_493, 26_744, 20_000_000, seed=0)
-    people = np.random.RandomState(0).permutation(whole.n_users)[:10_000]
+    return _some(10_000)
+
+
+def more_people_of_ml_20m() -> Split:
+    """Take 20,480 people of the twenty million: 80 batches of 256."""
+    return _some(20_480)
+
+
+def _twenty_millions() -> Interactions:
+    # With this skew the head and the tail are those of MovieLens-20M: 256 people have 7,700 different items.
+    return datasets.synthetic(138_493, 26_744, 20_000_000, popularity_skew=2.0, timestamps=False, seed=0)
+
+
+def _some(n_people: int) -> Split:
+    whole = _twenty_millions()
+    people = np.random.RandomState(0).permutation(whole.n_users)[:n_people]
     some = whole.to_csr()[np.sort(people)]
     return splits.random_holdout(Interactions.from_csr(some), 0.2, by="user", seed=0)
