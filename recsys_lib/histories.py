@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from recsys_lib._tensors import check_tensor
@@ -169,19 +170,29 @@ class Histories:
         if "_transposed" in self.__dict__:
             kept: tuple[Histories, Tensor] = self.__dict__["_transposed"]
             return kept
+        result = self._transposed_on_cpu() if self.device.type == "cpu" else self._transposed()
+        if keep:
+            self.__dict__["_transposed"] = result
+        return result
+
+    def _transposed(self) -> tuple[Histories, Tensor]:
         rows, items = self.pairs()
         # Stable, so that the rows of an item stay in ascending order; and narrow numbers are sorted faster.
         order = (items.int() if self.n_items < 2**31 else items).argsort(stable=True)
         indptr = torch.zeros(self.n_items + 1, dtype=torch.int64, device=items.device)
-        if items.device.type == "cpu":
-            counts = torch.bincount(items, minlength=self.n_items)
-        else:  # there, bincount looks at the numbers first, and the host waits
-            counts = torch.zeros_like(indptr[1:]).scatter_add_(0, items, torch.ones_like(items))
+        # Not bincount, which looks at the numbers first, so that the host waits.
+        counts = torch.zeros_like(indptr[1:]).scatter_add_(0, items, torch.ones_like(items))
         torch.cumsum(counts, 0, out=indptr[1:])
-        result = Histories(indptr, rows[order], len(self)), order
-        if keep:
-            self.__dict__["_transposed"] = result
-        return result
+        return Histories(indptr, rows[order], len(self)), order
+
+    def _transposed_on_cpu(self) -> tuple[Histories, Tensor]:
+        # SciPy counts instead of sorting: a third of the time and less memory.
+        n_entries = len(self.indices)
+        places = np.arange(n_entries, dtype=np.int32 if n_entries < 2**31 else np.int64)
+        arrays = places, self.indices.numpy(), self.indptr.numpy()
+        matrix = csr_matrix(arrays, (len(self), self.n_items), copy=False).tocsc()
+        indptr, rows, order = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
+        return Histories(indptr.long(), rows.long(), len(self)), order.long()
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return a matrix of ones and zeros, shape (n, n_items)."""

@@ -14,8 +14,7 @@ the coordinates of :func:`principal_axes` the sum of :math:`(v_i^\top x)^2` over
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,6 +27,8 @@ from recsys_lib.histories import Histories
 # Numbers in the tensors of a batch. On a CPU they shall stay in its cache.
 _CPU_NUMBERS = 2**20
 _DEVICE_NUMBERS = 2**26
+# Numbers in the vectors that the conjugate gradients read in no order: 8 MB.
+_CACHED_NUMBERS = 2**21
 # Coordinates of a block of a Gram matrix. Blocks above the diagonal are not needed and not computed.
 _GRAM_BLOCK = 64
 
@@ -44,6 +45,35 @@ def algebra_device(device: torch.device) -> torch.device:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """Lists of items, as far as these are among some that follow each other.
+
+    Attributes
+    ----------
+    items : slice
+        Those items.
+    pattern : Tensor
+        The sparse matrix of lists and items, shape (n, len(items)), with the last values of ``dots``.
+    """
+
+    items: slice
+    pattern: Tensor
+
+    def dots(self, x: Tensor, vectors: Tensor) -> Tensor:
+        """Multiply the vector of each list with those of its items, (n, d), (n_items, d) -> (n_entries,).
+
+        The next call overwrites the result, which saves a copy of the pattern each time.
+        """
+        columns = vectors[self.items].T
+        return torch.sparse.sampled_addmm(self.pattern, x, columns, beta=0.0, out=self.pattern).values()
+
+    def sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        """Sum the vectors of the items of each list, with a weight for each entry -> (n, d)."""
+        places, starts = self.pattern.col_indices(), self.pattern.crow_indices()[:-1]
+        return embedding_bag(places, vectors[self.items], starts, mode="sum", per_sample_weights=weights)
+
+
+@dataclass(frozen=True, eq=False)
 class Lists:
     """Lists of items, with what the solvers need of them again and again.
 
@@ -54,40 +84,37 @@ class Lists:
     """
 
     histories: Histories
+    _parts: dict[int, list[Part]] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.histories)
-
-    @cached_property
-    def offsets(self) -> Tensor:
-        """Where each list starts and where the last one ends, shape (n + 1,); 32 bits where they suffice."""
-        small = len(self.histories.indices) < 2**31
-        return self.histories.indptr.int() if small else self.histories.indptr
-
-    @cached_property
-    def items(self) -> Tensor:
-        """The items of all lists, one after the other, of the same type as the offsets."""
-        return self.histories.indices.to(self.offsets.dtype)
-
-    @cached_property
-    def pattern(self) -> Tensor:
-        """The sparse matrix of lists and items, shape (n, n_items), with the last values of ``dots``."""
-        return pattern_of(self.offsets, self.items, self.histories.n_items)
 
     def transposed(self) -> Lists:
         """Return the lists of rows of each item."""
         return Lists(self.histories.transposed()[0])
 
-    def dots(self, x: Tensor, vectors: Tensor) -> Tensor:
-        """Multiply the vector of each list with those of its items, (n, d), (n_items, d) -> (n_entries,).
+    def parts(self, d: int) -> list[Part]:
+        """Cut the lists into parts over so few items that their vectors stay in a CPU's cache, (n_items, d).
 
-        The next call overwrites the result, which saves a copy of the pattern each time.
+        The lists read them in no order. With the 64 factors of 138,000 people, the lists of 26,744 items take
+        two fifths of the time in five parts.
         """
-        return torch.sparse.sampled_addmm(self.pattern, x, vectors.T, beta=0.0, out=self.pattern).values()
+        n_items = self.histories.n_items
+        size = n_items if self.histories.device.type != "cpu" else min(n_items, _CACHED_NUMBERS // d)
+        if size not in self._parts:
+            starts = range(0, n_items, max(1, size))
+            self._parts[size] = [self._part(slice(k, min(k + size, n_items))) for k in starts]
+        return self._parts[size]
 
-    def sums(self, vectors: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Sum the vectors of the items of each list, with a weight for each entry -> (n, d)."""
-        return embedding_bag(self.items, vectors, self.offsets[:-1], mode="sum", per_sample_weights=weights)
+    def _part(self, items: slice) -> Part:
+        indptr, indices, size = self.histories.indptr, self.histories.indices, items.stop - items.start
+        kind = torch.int32 if len(indices) < 2**31 else torch.int64  # 32 bits where they suffice
+        if size < self.histories.n_items:
+            inside = (indices >= items.start) & (indices < items.stop)
+            before = torch.zeros(len(indices) + 1, dtype=kind)
+            torch.cumsum(inside, 0, out=before[1:])
+            indptr, indices = before[indptr], indices[inside] - items.start
+        return Part(items, pattern_of(indptr.to(kind), indices.to(kind), size))
 
     def padded(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield rows (b,), and the vectors of their items (b, longest, d) filled up with zeros.
@@ -158,7 +185,7 @@ def solve_exactly(lists: Lists, vectors: Tensor, diagonal: Tensor) -> tuple[Tens
     value : Tensor, scalar
         The sum that is minimised, added up over all rows.
     """
-    solution, value = torch.zeros_like(diagonal), vectors.new_tensor(float(len(lists.items)))
+    solution, value = torch.zeros_like(diagonal), vectors.new_tensor(float(len(lists.histories.indices)))
     for rows, v in lists.padded(vectors):
         sums = v.sum(1)
         solve = _solve_dual if v.shape[1] < v.shape[2] else _solve_primal
@@ -208,15 +235,19 @@ def conjugate_gradient(
     steps : int
         At least 1. After d steps, and often after many fewer, the solution is exact up to rounding.
     """
-    x = start.clone()
-    errors = 1 - lists.dots(x, vectors)
-    residual = lists.sums(vectors, errors) - diagonal * x
-    value = errors.square().sum() + (diagonal * x).mul_(x).sum()
+    x, parts = start.clone(), lists.parts(vectors.shape[1])
+    residual, value = -diagonal * x, (diagonal * x).mul_(x).sum()
+    for part in parts:
+        errors = 1 - part.dots(x, vectors)
+        residual += part.sums(vectors, errors)
+        value += errors.square().sum()
     direction = residual / diagonal
     length = (residual * direction).sum(1, keepdim=True)
     tiny = torch.finfo(x.dtype).tiny  # a row that is solved already stays where it is
     for step in range(steps):
-        change = lists.sums(vectors, lists.dots(direction, vectors)).addcmul_(diagonal, direction)
+        change = diagonal * direction
+        for part in parts:
+            change += part.sums(vectors, part.dots(direction, vectors))
         size = length / (direction * change).sum(1, keepdim=True).clamp_(min=tiny)
         x.addcmul_(size, direction)
         value -= (size * length).sum()

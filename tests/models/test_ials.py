@@ -187,7 +187,7 @@ def test_one_long_history_does_not_blow_up_the_batches(monkeypatch):
     lists = Lists(Histories.from_lists([[7]] * 3000 + [list(range(8000))] + [[1, 2]] * 3000, 8000))
     sizes = [v.numel() for _, v in lists.padded(torch.ones(8000, 8))]
     assert max(sizes) == 8000 * 8
-    assert sum(sizes) < 3 * len(lists.items) * 8
+    assert sum(sizes) < 3 * len(lists.histories.indices) * 8
     rows = torch.cat([rows for rows, _ in lists.padded(torch.ones(8000, 8))])
     assert torch.equal(rows.sort().values, torch.arange(6001))
 
