@@ -91,7 +91,8 @@ class Lists:
 
     def transposed(self) -> Lists:
         """Return the lists of rows of each item."""
-        return Lists(self.histories.transposed()[0])
+        h = self.histories
+        return Lists((h.narrow_transposed() if h.device.type == "cpu" else h.transposed())[0])
 
     def parts(self, d: int) -> list[Part]:
         """Cut the lists into parts over so few items that their vectors stay in a CPU's cache, (n_items, d).
@@ -238,7 +239,7 @@ def conjugate_gradient(
     x, parts = start.clone(), lists.parts(vectors.shape[1])
     residual, value = -diagonal * x, (diagonal * x).mul_(x).sum()
     for part in parts:
-        errors = 1 - part.dots(x, vectors)
+        errors = part.dots(x, vectors).neg_().add_(1)  # in its place: there is one for each interaction
         residual += part.sums(vectors, errors)
         value += errors.square().sum()
     direction = residual / diagonal
