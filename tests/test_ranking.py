@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import pytest
@@ -192,8 +193,8 @@ def test_score_blocks_are_bounded():
 
     rank_catalogue(score, torch.zeros(200, dtype=torch.int64), 1)
     assert sum(sizes) == 200
-    assert max(sizes[1:]) * 100_000 * 4 <= 8 * 2**20
-    assert sizes[0] * 100_000 * 4 <= 8 * 2**20
+    assert max(sizes[1:]) * 100_000 * 4 <= 16 * 2**20
+    assert sizes[0] * 100_000 * 4 <= 16 * 2**20
 
 
 def test_nan_names_the_user_but_a_nan_that_is_excluded_does_not_matter():
@@ -290,3 +291,27 @@ def test_candidates_are_scored_in_pairs_where_a_model_can():
         score_candidates(
             catalogue, users, candidates, pairs=lambda r, i: pairs(r, i) * torch.nan, batch_size=2
         )
+
+
+@pytest.mark.parametrize(("least", "kept"), [(12 * 50 * 4 - 1, True), (12 * 50 * 4, False)])
+def test_memory_is_kept_from_block_to_block_of_many_scores(least, kept, monkeypatch):
+    open_blocks, seen = [], []
+
+    @contextlib.contextmanager
+    def noted():
+        open_blocks.append(1)
+        yield
+        open_blocks.pop()
+
+    monkeypatch.setattr(ranking, "kept_memory", noted)
+    monkeypatch.setattr(ranking, "_MANY_BYTES", least)
+    table = torch.randn(12, 50, generator=torch.Generator().manual_seed(0))
+
+    def score(users):
+        seen.append(len(open_blocks))
+        return table[users]
+
+    found, _ = rank_catalogue(score, torch.arange(12), 5, batch_size=4)
+    assert seen == [0, kept, kept]  # the first block tells how many there are
+    assert not open_blocks
+    assert torch.equal(found, table.topk(5).indices)
