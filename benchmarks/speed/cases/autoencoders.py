@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.speed.cases import data
-from benchmarks.speed.cases.case import SIDES, Case
+from benchmarks.speed.cases.case import SIDES, SIZES, Case
 from benchmarks.speed.peers import PLAIN, RECBOLE, RECODER
 from benchmarks.speed.work import Work, network_steps
 from recsys_lib.splits import Split
@@ -26,7 +26,7 @@ def _recoder(size: str, split: Callable[[], Split], loss: str, epochs: int, leas
     }
     return Case(
         name=f"recoder-{size}-{loss}",
-        title=f"Recoder's autoencoder with mini-batch negatives, {loss}, {size}",
+        title=f"Recoder's autoencoder with mini-batch negatives, {loss}, on {SIZES[size]}",
         data=split,
         settings=settings,
         ours="autoencoder_ours",
@@ -39,8 +39,8 @@ def _recoder(size: str, split: Callable[[], Split], loss: str, epochs: int, leas
 def _prog_eval(decode: str, least: float) -> Case:
     return Case(
         name="prog-eval-20m" if decode == "all" else "prog-eval-20m-batch",
-        title="the epoch of prog-eval, 20,480 people and 26,744 items"
-        + ("" if decode == "all" else ", ours decoding the items of the batch alone"),
+        title="the epoch of prog-eval, on 20,480 people and 26,744 items like MovieLens-20M's"
+        + ("" if decode == "all" else "; ours decodes the items of the batch alone"),
         data=data.more_people_of_ml_20m,
         settings={"batch_size": 256, "learning_rate": 0.01, "epochs": 1, "decode": decode},
         ours="bottleneck_ours",

@@ -15,6 +15,12 @@ from benchmarks.speed.work import Work
 from recsys_lib.splits import Split
 
 SIDES = Path(__file__).parents[1] / "sides"
+# How a title calls the data of a size.
+SIZES = {
+    "ml-100k": "MovieLens-100K",
+    "1m": "data like MovieLens-1M",
+    "20m": "data like MovieLens-20M",
+}
 
 
 def _nothing(split: Split) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.speed.cases import data
-from benchmarks.speed.cases.case import SIDES, Case
+from benchmarks.speed.cases.case import SIDES, SIZES, Case
 from benchmarks.speed.peers import IMPLICIT
 from recsys_lib.splits import Split
 
@@ -26,7 +26,7 @@ _WEIGHT, _PENALTY, _EPOCHS = 2.0, 30.0, 15
 def _als(size: str, split: Callable[[], Split]) -> Case:
     return Case(
         name=f"als-{size}",
-        title=f"alternating least squares with 64 factors, {size}",
+        title=f"alternating least squares with 64 factors, on {SIZES[size]}",
         data=split,
         settings={
             "model": "IALS",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed.cases import data
-from benchmarks.speed.cases.case import SIDES, Case
+from benchmarks.speed.cases.case import SIDES, SIZES, Case
 from benchmarks.speed.judges import AGREEMENT, Arrays
 from benchmarks.speed.peers import IMPLICIT, RECBOLE, Peer
 from benchmarks.speed.work import Work
@@ -20,7 +20,7 @@ _FACTORS = 64
 def _ease(size: str, split: Callable[[], Split]) -> Case:
     return Case(
         name=f"ease-{size}",
-        title=f"EASE from the interactions to the ten best new items of everybody, {size}",
+        title=f"EASE from the interactions to the ten best new items of everybody, on {SIZES[size]}",
         data=split,
         settings={
             **{"model": "EASE", "ours": {"l2": 250.0}, "timed": "fit and lists"},
@@ -48,7 +48,7 @@ def _ranking(
 ) -> Case:
     return Case(
         name=f"ranking-{size}",
-        title=f"the ten best new items of everybody by 64 random factors, {size}",
+        title=f"the ten best new items of everybody by 64 random factors, on {SIZES[size]}",
         data=split,
         settings={"passes": passes},
         ours="ranking_ours",
