@@ -148,6 +148,8 @@ class _Reader(FileSystemReader):
 
 class _Harmless(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if module == "pathlib._local":  # where Python 3.13, and no other, says that its paths are
+            module = "pathlib"
         if name not in _HARMLESS.get(module, ()):
             raise pickle.UnpicklingError(f"the index names {module}.{name}")
         return super().find_class(module, name)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import torch
 
 from recsys_lib import distributed, load
+from recsys_lib._checkpoint_parts import _Harmless
 from recsys_lib._checkpoints import read
 from recsys_lib.cli import main
 from recsys_lib.errors import FileFormatError
@@ -111,3 +113,12 @@ def test_one_process_alone_divides_nothing(
     assert (
         "--shard-tables divides tables among processes: start them with torchrun" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_an_index_is_read_by_any_python(module: str) -> None:
+    # Python 3.13 writes its paths under a name that no other one has.
+    index = f"c{module}\nPurePosixPath\n(Vparts\ntR.".encode()
+    assert _Harmless(io.BytesIO(index)).load() == PurePosixPath("parts")
+    with pytest.raises(pickle.UnpicklingError, match="the index names"):
+        _Harmless(io.BytesIO(index.replace(b"PurePosixPath", b"os"))).load()
