@@ -54,9 +54,10 @@ def write(folder: Path, state: Mapping[str, Any], net: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """One process alone is no reason for a warning."""
+    """Neither one process alone is a reason for a warning, nor what PyTorch's own writer does (2.8)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
         yield
 
 
