@@ -7,7 +7,7 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,15 +18,40 @@ from recsys_lib.distributed import world_size
 
 # Of PyTorch since 2.9.
 _SETTING: Any = getattr(torch.backends.mkldnn, "matmul", None)
-# How many blocks of onednn_products are open, in all threads, and the setting before the first of them.
-_open = 0
-_before = "none"
 _lock = threading.Lock()
-# How many blocks of kept_memory are open; glibc's names for two settings (malloc.h), and where it puts them
-# by itself, at most, in a process that has freed large blocks.
-_keeping = 0
+# glibc's names for three settings (malloc.h), and where it puts them by itself, at most, in a process that
+# has freed large blocks.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _USUAL = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
+
+
+class _Shared:
+    """A setting of the whole process: made by the first block that is opened, undone by the last one.
+
+    Blocks of several threads may overlap in any way.
+    """
+
+    def __init__(self) -> None:
+        self.open = 0
+        self._undo: Callable[[], object] = lambda: None
+
+    @contextlib.contextmanager
+    def block(self, make: Callable[[], Callable[[], object]]) -> Iterator[None]:
+        """Call ``make`` unless a block is open. It returns what undoes it."""
+        with _lock:
+            if not self.open:
+                self._undo = make()
+            self.open += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                self.open -= 1
+                if not self.open:
+                    self._undo()
+
+
+_products, _memory = _Shared(), _Shared()
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -107,22 +132,17 @@ def onednn_products() -> Iterator[None]:
     that do so, and there nothing is changed. An epoch of Mult-VAE with MovieLens-1M's shape takes 0.86 of the
     time on an EPYC of 2022 (Zen 4). Small products, such as those of NeuMF, would take longer.
     """
-    global _open, _before
     if not hasattr(_SETTING, "fp32_precision") or not _onednn_is_exact():
         yield
         return
-    with _lock:
-        if not _open:
-            _before = _SETTING.fp32_precision
-            _SETTING.fp32_precision = "bf16"
-        _open += 1
-    try:
+
+    def make() -> Callable[[], object]:
+        before = _SETTING.fp32_precision
+        _SETTING.fp32_precision = "bf16"
+        return lambda: setattr(_SETTING, "fp32_precision", before)
+
+    with _products.block(make):
         yield
-    finally:
-        with _lock:
-            _open -= 1
-            if not _open:
-                _SETTING.fp32_precision = _before
 
 
 @contextlib.contextmanager
@@ -133,25 +153,23 @@ def kept_memory() -> Iterator[None]:
     them anew. For tables of 26,744 rows of 800 and 400 numbers that is a seventh of an autoencoder's step.
     After the block all is given back that is free.
     """
-    global _keeping
     libc = _glibc()
     if libc is None:
         yield
         return
-    with _lock:
-        if not _keeping:
-            libc.mallopt(_MMAP_MAX, 0)
-            libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-        _keeping += 1
-    try:
+
+    def make() -> Callable[[], object]:
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        return undo
+
+    def undo() -> None:
+        for setting, value in _USUAL.items():
+            libc.mallopt(setting, value)
+        libc.malloc_trim(0)
+
+    with _memory.block(make):
         yield
-    finally:
-        with _lock:
-            _keeping -= 1
-            if not _keeping:
-                for setting, value in _USUAL.items():
-                    libc.mallopt(setting, value)
-                libc.malloc_trim(0)
 
 
 @functools.cache

@@ -149,9 +149,9 @@ def test_memory_is_kept_inside_the_outermost_block_alone(library):
 
 def test_without_glibc_nothing_is_set(monkeypatch):
     monkeypatch.setattr(device_module, "_glibc", lambda: None)
-    before = device_module._keeping
+    before = device_module._memory.open
     with kept_memory():
-        assert device_module._keeping == before
+        assert device_module._memory.open == before
 
 
 @pytest.mark.parametrize(("model", "expected"), [(MultDAE, True), (AutoRec, True), (GMF, False)])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.speed.scaling import slope_of
+from benchmarks.speed.scaling import lines_of, slope_of
 from recsys_lib.plots import model_color
 from tools.layout import REPO
 from tools.svg import Sheet, number
@@ -20,14 +20,8 @@ def growth() -> Sheet:
     """How the time of an epoch grows with interactions, users and items."""
     rows: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
     axes, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("axis", "model"))
-    lines = {
-        (axis, model): [
-            (row["size"], row["seconds"]) for row in rows if (row["axis"], row["model"]) == (axis, model)
-        ]
-        for axis in axes
-        for model in models
-    }
-    slopes = {key: slope_of(*zip(*points, strict=True)) for key, points in lines.items() if len(points) > 1}
+    lines = lines_of(rows)
+    slopes = {key: slope_of(*line) for key, line in lines.items() if len(line[0]) > 1}
     told = "; ".join(
         f"with {axis}: " + ", ".join(f"{m} {slopes[axis, m]:.1f}" for m in models if (axis, m) in slopes)
         for axis in axes
@@ -40,7 +34,7 @@ def growth() -> Sheet:
     )
     low, high = _decades([row["seconds"] for row in rows])
     for k, axis in enumerate(axes):
-        of = {model: lines[axis, model] for model in models}
+        of = {model: lines[axis, model] for model in models if (axis, model) in lines}
         _panel(sheet, _LEFT + k * _STEP, axis, of, (low, high), with_label=k == 0)
         for j, model in enumerate(models):
             y = _TOP + _HEIGHT + 74 + 22 * j
@@ -56,12 +50,12 @@ def _panel(
     sheet: Sheet,
     left: float,
     axis: str,
-    lines: dict[str, list[tuple[float, float]]],
+    lines: dict[str, tuple[list[int], list[float]]],
     seconds: tuple[int, int],
     *,
     with_label: bool,
 ) -> None:
-    sizes = _decades([size for points in lines.values() for size, _ in points])
+    sizes = _decades([size for line in lines.values() for size in line[0]])
 
     def x(size: float) -> float:
         return left + _WIDTH * (math.log10(size) - sizes[0]) / (sizes[1] - sizes[0])
@@ -78,7 +72,8 @@ def _panel(
         sheet.text(x(10.0**power), _TOP + _HEIGHT + 20, _count(power), "muted", 14)
     if with_label:
         sheet.text(left - 60, _TOP - 22, "time", "muted", 14, "start")
-    for model, points in lines.items():
+    for model, line in lines.items():
+        points = list(zip(*line, strict=True))
         d = "M" + "L".join(f"{number(x(size))} {number(y(time))}" for size, time in points)
         sheet.path(d, "none", 2.2, style=f"stroke:{model_color(model)}")
         for size, time in points:
@@ -91,9 +86,7 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
 
 
 def _duration(power: int) -> str:
-    return (
-        f"{10**power:,} s" if power >= 0 else f"{10 ** (power + 3):,} ms" if power >= -3 else f"1e{power} s"
-    )
+    return f"{10**power:,} s" if power >= 0 else f"{10 ** (power + 3):,} ms"
 
 
 def _count(power: int) -> str:

@@ -105,18 +105,27 @@ def slope_of(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes[-last:]), np.log(seconds[-last:]), 1)[0])
 
 
+def lines_of(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[list[int], list[float]]]:
+    """Return the sizes and the seconds of each thing that grows and each model."""
+    lines: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for row in rows:
+        sizes, seconds = lines.setdefault((row["axis"], row["model"]), ([], []))
+        sizes.append(row["size"])
+        seconds.append(row["seconds"])
+    return lines
+
+
 def draw(rows: list[dict[str, Any]], file: Path) -> None:
     """Draw a panel for each thing that grows, with the slope of each model in its legend."""
     # Not pyplot: that would ask for a screen.
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(row["axis"] for row in rows))
+    names, lines = list(dict.fromkeys(row["axis"] for row in rows)), lines_of(rows)
     figure = Figure(figsize=(5 * len(names), 4.2), layout="constrained")
     for place, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for model in MODELS:
-            of = [row for row in rows if (row["axis"], row["model"]) == (name, model)]
-            sizes, seconds = [row["size"] for row in of], [row["seconds"] for row in of]
-            label = f"{model}, slope {slope_of(sizes, seconds):.2f}" if len(of) > 1 else model
+            sizes, seconds = lines.get((name, model), ([], []))
+            label = f"{model}, slope {slope_of(sizes, seconds):.2f}" if len(sizes) > 1 else model
             place.loglog(sizes, seconds, marker="o", label=label)
         place.set(xlabel=name, ylabel="seconds of an epoch, or of a fit of EASE")
         place.legend()

@@ -166,6 +166,19 @@ def test_every_solver_tells_the_value_where_it_stopped(problem):
     assert found["cg 1"][1] > found["cg 2"][1] > found["cg 3"][1]
 
 
+@pytest.mark.parametrize(("numbers", "n_parts"), [(9 * D, 5), (D, 40), (1, 40), (40 * D, 1)])
+def test_parts_change_nothing(problem, monkeypatch, numbers, n_parts):
+    lists, vectors, diagonal, start = problem
+    whole, value = conjugate_gradient(lists, vectors, diagonal, start, 3)
+    monkeypatch.setattr(_least_squares, "_CACHED_NUMBERS", numbers)
+    ends = [(part.items.start, part.items.stop) for part in lists.parts(D)]
+    assert len(ends) == n_parts
+    assert [0, *(stop for _, stop in ends)] == [*(start for start, _ in ends), 40]  # each item once
+    found, other = conjugate_gradient(lists, vectors, diagonal, start, 3)
+    assert_allclose(found, whole, atol=1e-5)
+    assert float(other) == pytest.approx(float(value), rel=1e-5)
+
+
 def test_batches_change_nothing(problem, monkeypatch):
     lists, vectors, diagonal, start = problem
     whole = [solve_exactly(lists, vectors, diagonal)[0], block_descent(lists, vectors, diagonal, start, 4)[0]]
