@@ -8,6 +8,7 @@ take the methods inside. :func:`inspect.unwrap` gives back what was never wrappe
 from __future__ import annotations
 
 import inspect
+import operator
 from typing import Any, ClassVar
 
 import torch
@@ -91,8 +92,10 @@ class _QuickAdam(_Plain):
             return False
         group = self.param_groups[0]
         parameters, first, second, steps = self._same
-        gradients = [p.grad for p in parameters]
-        if any(g is None or g.layout is not torch.strided for g in gradients) or not self._ordinary():
+        moved = [p for p in group["params"] if p.grad is not None]
+        gradients: list[Any] = [p.grad for p in moved]
+        as_before = len(moved) == len(parameters) and all(map(operator.is_, moved, parameters))
+        if not as_before or any(g.layout is not torch.strided for g in gradients) or not self._ordinary():
             return False
         torch._foreach_add_(steps, 1)
         step_tensors(
@@ -102,7 +105,7 @@ class _QuickAdam(_Plain):
 
     def _remember(self) -> None:
         """Note what the next step needs, if it will be an ordinary one."""
-        parameters = self.param_groups[0]["params"]
+        parameters = [p for p in self.param_groups[0]["params"] if p.grad is not None]
         states = [self.state.get(p, {}) for p in parameters]
         plain = all(
             type(p) is nn.Parameter and p.dtype == torch.float32 and p.device.type == "cpu"
@@ -110,7 +113,7 @@ class _QuickAdam(_Plain):
         )
         # A table that has had sparse gradients keeps one thing more.
         usual = all(set(state) == {"step", "exp_avg", "exp_avg_sq"} for state in states)
-        if plain and usual and len(self.param_groups) == 1:
+        if parameters and plain and usual and len(self.param_groups) == 1:
             moments = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
             self._same = (parameters, *moments)
 

@@ -56,7 +56,9 @@ class _Rows(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.shape = table.shape
-        return table.index_select(0, rows)
+        optimizer = getattr(table, "_deferred_by", lambda: None)()
+        found: Tensor = table.index_select(0, rows) if optimizer is None else optimizer.look_up(table, rows)
+        return found
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -65,8 +67,8 @@ class _Rows(torch.autograd.Function):
         return gradient_of_rows(rows, slopes, ctx.shape), None
 
 
-class _LazyRows(torch.optim.Optimizer):
-    """What :class:`LazyAdam` and :class:`LazyAdamW` have in common: the step of a sparse gradient."""
+class LazyRows(torch.optim.Optimizer):
+    """What :class:`LazyAdam` and its kin have in common: the step of a sparse gradient."""
 
     _decoupled: ClassVar[bool]
 
@@ -84,7 +86,7 @@ class _LazyRows(torch.optim.Optimizer):
                 if p.grad is not None and p.grad.is_sparse:
                     held.append((p, p.grad))
                     rows, slopes = _rows_and_slopes(p.grad)
-                    if p.device.type == "cpu" and _SPREAD_FROM * len(p) <= len(rows):
+                    if self._are_most(p, rows):
                         absent.append(self._spread(p, rows, slopes, group))
                     else:
                         self._step_rows(p, rows, slopes, group)
@@ -97,6 +99,10 @@ class _LazyRows(torch.optim.Optimizer):
             p.grad = gradient
         return result
 
+    def _are_most(self, p: Tensor, rows: Tensor) -> bool:
+        """Tell whether a step of these rows had better go through the whole table."""
+        return p.device.type == "cpu" and _SPREAD_FROM * len(p) <= len(rows)
+
     def _state_of(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         for option in ("amsgrad", "maximize"):
             if group[option]:
@@ -105,8 +111,15 @@ class _LazyRows(torch.optim.Optimizer):
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-            state["last"] = torch.zeros(len(p), device=p.device)
         return state
+
+    def _last_of(self, p: Tensor) -> Tensor:
+        """Return the step in which the moments of each row were last up to date, (n,)."""
+        state = self.state[p]
+        if "last" not in state:
+            state["last"] = torch.zeros(len(p), device=p.device)
+        last: Tensor = state["last"]
+        return last
 
     def _tables(self, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return p, self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"]
@@ -121,42 +134,62 @@ class _LazyRows(torch.optim.Optimizer):
         """
         state = self._state_of(p, group)
         step = float(state["step"]) + 1
-        missed = step - state["last"].index_select(0, rows)
+        last = self._last_of(p)
+        missed = step - last.index_select(0, rows)
         late = (missed > 1).nonzero()[:, 0]
         if len(late):
             back, t = rows[late], (missed[late] - 1).view(-1, *[1] * (p.ndim - 1))
             for table, beta in zip(self._tables(p)[1:], group["betas"], strict=True):
                 table.index_copy_(0, back, table.index_select(0, back).mul_(beta**t))
-        state["last"].index_fill_(0, rows, step)
+        last.index_fill_(0, rows, step)
         others = torch.ones(len(p), dtype=torch.bool).index_fill_(0, rows, False).nonzero()[:, 0]
         p.grad = torch.empty_like(p).index_copy_(0, rows, slopes).index_fill_(0, others, 0.0)
         return p, others, [table.index_select(0, others) for table in self._tables(p)]
 
     def _step_rows(self, p: Tensor, rows: Tensor, slopes: Tensor, group: dict[str, Any]) -> None:
-        """Collect the rows, step them, and put them back."""
+        """Step rows by their slopes."""
         state = self._state_of(p, group)
+        self._go_through(p, rows, group, float(state["step"]), slopes)
         state["step"] += 1
-        step = float(state["step"])
-        # Steps that a row has missed since its moments were last up to date: they have faded for so long.
-        missed = step - 1 - state["last"].index_select(0, rows)
-        state["last"].index_fill_(0, rows, step)
-        size, fades = max(1, len(rows)), None
+
+    def _go_through(
+        self, p: Tensor, rows: Tensor, group: dict[str, Any], done: float, slopes: Tensor | None
+    ) -> None:
+        """Collect rows, make up for steps that they missed, step them by any slopes, and put them back."""
+        last = self._last_of(p)
+        since = last.index_select(0, rows)
+        last.index_fill_(0, rows, done if slopes is None else done + 1)
+        # Whether a row has missed a step is not asked on a GPU, which would have to wait for the answer.
+        behind = p.device.type != "cpu" or bool((since < done).any())
+        size = max(1, len(rows))
         if p.device.type == "cpu":
-            size = max(1, _NUMBERS * len(rows) // max(1, slopes.numel()))
-        # Whether there are any is not asked on a GPU, which would have to wait for the answer.
-        if p.device.type != "cpu" or bool(missed.any()):
-            fades = [(beta**missed).view(-1, *[1] * (p.ndim - 1)).split(size) for beta in group["betas"]]
-        steps = torch.full((), step, device=p.device)
-        for k, (part, some) in enumerate(zip(rows.split(size), slopes.split(size), strict=True)):
+            size = max(1, _NUMBERS * len(p) // max(1, p.numel()))
+        steps = torch.full((), done + 1, device=p.device)
+        some = (None,) * len(rows) if slopes is None else slopes.split(size)
+        for part, was, slope in zip(rows.split(size), since.split(size), some, strict=False):
             values, first, second = (table.index_select(0, part) for table in self._tables(p))
-            for moment, fade in zip((first, second), fades or (), strict=False):
-                moment.mul_(fade[k])
-            # One kernel for all: a step of the whole network takes a CPU a twentieth less.
-            _optimizers.step_tensors(
-                group, [values], [some], [first], [second], [steps], decoupled=self._decoupled
-            )
+            if behind:
+                self._make_up(group, was, done, values, first, second)
+            if slope is not None:
+                # One kernel for all: a step of the whole network takes a CPU a twentieth less.
+                _optimizers.step_tensors(
+                    group, [values], [slope], [first], [second], [steps], decoupled=self._decoupled
+                )
             for table, stepped in zip(self._tables(p), (values, first, second), strict=True):
                 table.index_copy_(0, part, stepped)
+
+    def _make_up(
+        self, group: dict[str, Any], since: Tensor, done: float, values: Tensor, first: Tensor, second: Tensor
+    ) -> None:
+        """Let moments that were last up to date at some steps fade until now."""
+        missed = beside(done - since, first)
+        for moment, beta in zip((first, second), group["betas"], strict=True):
+            moment.mul_(beta**missed)
+
+
+def beside(numbers: Tensor, rows: Tensor) -> Tensor:
+    """Give a number for each row the dimensions of the rows."""
+    return numbers.view(-1, *[1] * (rows.ndim - 1))
 
 
 def _rows_and_slopes(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,7 +201,7 @@ def _rows_and_slopes(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return gradient._indices()[0], gradient._values()
 
 
-class LazyAdam(_LazyRows, _optimizers.Adam):
+class LazyAdam(LazyRows, _optimizers.Adam):
     r"""Adam (Kingma and Ba 2015) that leaves rows without a gradient alone.
 
     For parameters with ordinary gradients this *is* :class:`torch.optim.Adam`, with its arguments. Where the
@@ -184,7 +217,7 @@ class LazyAdam(_LazyRows, _optimizers.Adam):
     _decoupled = False
 
 
-class LazyAdamW(_LazyRows, _optimizers.AdamW):
+class LazyAdamW(LazyRows, _optimizers.AdamW):
     """:class:`LazyAdam` with the weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
     _decoupled = True

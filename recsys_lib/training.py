@@ -22,6 +22,7 @@ from recsys_lib import _checkpoints, _optimizers, _random, distributed
 from recsys_lib._replica import Replica
 from recsys_lib._shuffling import shuffled as shuffled
 from recsys_lib._validation import check_choice, check_integer, check_number
+from recsys_lib.deferred_adam import DeferredAdam
 from recsys_lib.device import cpu_threads
 from recsys_lib.errors import FileFormatError, RecsysError
 from recsys_lib.sparse_rows import LazyAdam, LazyAdamW, clip_gradients
@@ -198,18 +199,16 @@ def train(
     seed : int
         Seeds the generator and dropout. PyTorch's global generators are put back as they were.
     size : callable, optional
-        ``size(batch)`` returns the number of examples that the loss is a mean over. Needed by several
-        processes (:mod:`recsys_lib.distributed`), which call this function alike. Each of them must yield
-        as many batches, all of its part alone: see :func:`recsys_lib.distributed.my_part`. An attribute
-        ``net.trained_in_turns = True`` says that some steps leave out some of the weights.
+        ``size(batch)`` returns how many examples the loss is a mean over. Needed by several processes, each
+        of which must yield as many batches of its part alone (:func:`recsys_lib.distributed.my_part`). An
+        attribute ``net.trained_in_turns = True`` says that some steps leave out some of the weights.
     validate : callable, optional
-        Returns the validation metric; higher is better. Called after every epoch; at the end the net goes
-        back to the epoch that was best. Of several processes, the first one's metric counts.
+        Returns the validation metric, after every epoch; higher is better. At the end the net goes back to
+        the best epoch. Of several processes, the first one's metric counts.
     callbacks : sequence of callables
         Each is given an :class:`EpochEnd`; one that returns True ends the training.
     checkpoint : path, optional
-        Written after every epoch, atomically. If several processes divide the tables it is a folder, to
-        which each of them writes its part.
+        Written after every epoch, atomically. A folder, if several processes divide the tables.
     resume : bool
         Go on from ``checkpoint`` when it exists. On a CPU the end result is exactly that of an
         undisturbed run; of several processes, but for rounding, if as many go on as before.
@@ -248,8 +247,8 @@ def train(
         if resume and checkpoint is not None and Path(checkpoint).exists():
             _restore(run, checkpoint, device)
         done = len(run.rows)
-        divided = {"shard_tables": distributed.shards_tables()}
-        distributed.agree({**fixed, **divided, "epochs done in the checkpoint": done})
+        start = {"shard_tables": distributed.shards_tables(), "epochs done in the checkpoint": done}
+        distributed.agree(fixed | start)
         replica = _replica(net, loss, size, device)
         with _progress_bar(options.epochs, done, name, progress) as bar:
             for epoch in range(done + 1, options.epochs + 1):
@@ -312,6 +311,8 @@ def _epoch(
             run.optimizer.step()
             total += value.detach()
             count += 1
+        if isinstance(run.optimizer, DeferredAdam):
+            run.optimizer.finish()
     mean = distributed.add_up(float(total)) / max(1, count)
     if not math.isfinite(mean):
         raise _diverged(f"the training loss became {mean} in epoch {epoch}", options, run)
@@ -359,6 +360,8 @@ def _diverged(what: str, options: TrainingOptions, run: _Run) -> TrainingError:
 
 def _make_optimizer(net: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     make = _OPTIMIZERS[options.optimizer]
+    if getattr(net, "deferred_tables", None) and "adam" in options.optimizer:
+        make = DeferredAdam  # of both: there is no weight decay
     # One kernel for all parameters. Adagrad has it on the CPU only, and SGD only for dense gradients.
     sparse = any(getattr(module, "sparse", False) for module in net.modules())
     fused = options.optimizer != "adagrad" and not (sparse and options.optimizer == "sgd")

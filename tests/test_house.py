@@ -35,6 +35,7 @@ ROOMS = [
         "_shards",
         "_optimizers",
         "sparse_rows",
+        "deferred_adam",
         "_replica",
         "_checkpoint_parts",
         "_checkpoints",

@@ -96,18 +96,36 @@ def test_later_steps_go_to_the_kernel(
     optimizer = ours(net.parameters(), **options)
     take(optimizer, net, range(4))
     assert len(whole) == 1
+    # One without one of the gradients is like none before, and so is the next one, which has it again.
     take(optimizer, net, range(4, 6), skip=4)
-    assert len(whole) == 2
+    assert len(whole) == 3
     optimizer.load_state_dict(optimizer.state_dict())
     take(optimizer, net, range(6, 8))
-    assert len(whole) == 3
+    assert len(whole) == 4
     other = nn.Parameter(torch.ones(2))
     optimizer.add_param_group({"params": [other]})
     other.grad = torch.ones(2)
     for _ in range(2):
         optimizer.step()
-    assert len(whole) == 5
+    assert len(whole) == 6
     assert (other < 1).all()
+
+
+@quick_pairs
+def test_steps_that_all_lack_the_same_gradient_go_to_the_kernel(
+    ours: Any, theirs: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[int] = []
+    real = _optimizers._STEPS[theirs]
+    monkeypatch.setitem(_optimizers._STEPS, theirs, lambda *a: (whole.append(1), real(*a))[1])
+    nets = make_net(), make_net()
+    for net, make in zip(nets, (ours, theirs), strict=True):
+        optimizer = make(net.parameters(), **options)
+        unused = list(net.parameters())[1].requires_grad_(False)
+        take(optimizer, net, range(4))
+        assert unused.grad is None
+    assert len(whole) == 1
+    assert same(*nets)
 
 
 @quick_pairs

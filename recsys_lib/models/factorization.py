@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from recsys_lib.distributed import my_part
 from recsys_lib.errors import NotSupportedError
 from recsys_lib.interactions import Interactions
 from recsys_lib.losses import l2_penalty, squared_error
+from recsys_lib.models._batch_rows import defer_large_tables, on_rows
 from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.training import shuffled
 
@@ -174,6 +176,8 @@ class BiasedMF(GradientRecommender):
         # Whoever is in no rating is never trained. Their random vectors would be noise in every prediction.
         for factors, index in ((net.user_factors, data["users"]), (net.item_factors, data["items"])):
             factors[torch.bincount(index, minlength=len(factors)) == 0] = 0
+        size = int(self.batch_size)
+        defer_large_tables(net, {"user": size, "item": size}, self._options(), self.device_)
         return data
 
     def _batches(self, data: dict[str, Tensor], generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
@@ -184,6 +188,10 @@ class BiasedMF(GradientRecommender):
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, ratings = batch
+        value: Tensor = on_rows(net, users, items, partial(self._loss_of, ratings))
+        return value
+
+    def _loss_of(self, ratings: Tensor, net: Any, users: Tensor, items: Tensor) -> Tensor:
         p, q, user_bias, item_bias = net.parts(users, items)
         error = squared_error(net.combine(p, q, user_bias, item_bias), ratings)
         return error + self.l2 * l2_penalty(p, q) + self.bias_l2 * l2_penalty(user_bias, item_bias)

@@ -26,6 +26,9 @@ from recsys_lib.models._held_out import ndcg_on
 from recsys_lib.models.base import Recommender
 from recsys_lib.training import Callback, TrainingOptions
 
+# Numbers in a table whose gradient glibc would give back to the system in every step, 32 MB: see kept_memory.
+_LARGE = 2**23
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GradientRecommender(Recommender):
@@ -172,9 +175,12 @@ class GradientRecommender(Recommender):
         self.net_: Any = self._new_net().to(self.device_)
         data = self._prepare(train)
         with contextlib.ExitStack() as settings:
-            if self.device_.type == "cpu" and self._large_products:
-                settings.enter_context(onednn_products())
-                settings.enter_context(kept_memory())
+            if self.device_.type == "cpu":
+                large = any(p.numel() >= _LARGE for p in self.net_.parameters())
+                if self._large_products:
+                    settings.enter_context(onednn_products())
+                if self._large_products or large:
+                    settings.enter_context(kept_memory())
             history = training.train(
                 self.net_,
                 lambda generator: self._batches(data, generator),

@@ -6,6 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recsys_lib._validation import check_choice, check_flag, check_integer, chec
 from recsys_lib.errors import DataError, NotSupportedError
 from recsys_lib.histories import Histories
 from recsys_lib.interactions import Interactions
+from recsys_lib.models._batch_rows import defer_large_tables, on_rows
 from recsys_lib.models.embeddings import IdEmbedding, categories_of
 from recsys_lib.models.gradient import GradientRecommender
 from recsys_lib.models.pair_nets import PairNet
@@ -213,6 +215,13 @@ class SampledRecommender(GradientRecommender):
             self._log_q = self._sampler.log_probability(everything)
         else:
             self._sampler = NegativeSampler(self.seen_, record=self.record_negatives)
+        if self.sampler != "hard":  # which reads vectors between the steps
+            size = int(self.batch_size)
+            named = {
+                "user": size,
+                "item": size if self._sampler is None else size * (1 + int(self.negatives)),
+            }
+            defer_large_tables(self.net_, named, self._options(), self.device_)
         return self._columns(train)
 
     def _batches(
@@ -254,16 +263,23 @@ class SampledRecommender(GradientRecommender):
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
         users, items, others = batch
-        if self.sampler == "in-batch":
-            log_q = None if self._log_q is None else self._log_q[items]
-            value = losses.in_batch_softmax(net.catalogue(users, items), items, log_q, known=others)
+        if self.sampler != "in-batch":
+            items, others = torch.cat([items.unsqueeze(1), others], dim=1), None
+        value: Tensor = on_rows(net, users, items, partial(self._loss_of, items, others))
+        return value
+
+    def _loss_of(self, ids: Tensor, known: Tensor | None, net: Any, users: Tensor, items: Tensor) -> Tensor:
+        """Return the loss of users and items, which have these ids and may be numbered in another way."""
+        if known is not None:
+            log_q = None if self._log_q is None else self._log_q[ids]
+            value = losses.in_batch_softmax(net.catalogue(users, items), ids, log_q, known=known)
             pairs = items[: len(users)].unsqueeze(1)
         else:
-            pairs = torch.cat([items.unsqueeze(1), others], dim=1)
+            pairs = items
             # The loss is computed in single precision, whatever the network is computed in.
             logits = net(users, pairs).float()
             # With divided tables the network has returned those of this process's part of the batch.
-            mine = pairs[_shards.part(len(pairs))] if distributed.shards_tables() else pairs
+            mine = ids[_shards.part(len(ids))] if distributed.shards_tables() else ids
             value = self._compare(logits, mine)
         return value + self.l2 * net.penalty(users, pairs) if self.l2 else value
 

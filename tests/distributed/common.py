@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -27,6 +28,7 @@ from recsys_lib.models import (
     MultVAE,
     NeuMF,
     RecVAE,
+    _batch_rows,
 )
 from recsys_lib.models.gradient import GradientRecommender
 
@@ -40,6 +42,16 @@ Make = Callable[..., GradientRecommender]
 def _maker(family: type[GradientRecommender], **parameters: Any) -> Make:
     common = {"device": "cpu", "epochs": 3, "progress": False}
     return lambda **changed: family(**(common | parameters | changed))
+
+
+def _deferred(family: type[GradientRecommender]) -> type[GradientRecommender]:
+    """Let a model take its small tables for large: a step moves the rows of a batch, and no others."""
+
+    def prepare(self: Any, train: Any) -> Any:
+        with mock.patch.multiple(_batch_rows, _NUMBERS=0, _TIMES=0):
+            return family._prepare(self, train)
+
+    return type(f"Deferred{family.__name__}", (family,), {"_prepare": prepare})
 
 
 # Nothing is drawn in a step, so several processes must learn what one learns. Adam makes large steps of
@@ -60,6 +72,10 @@ EXACT: dict[str, Make] = {
         DynamicAutoencoder, layers=[8], noise=0.0, batch_size=32, tied=True, decode="batch", clip_norm=1.0
     ),
     "in-batch": _maker(BPR, factors=4, sampler="in-batch", loss="softmax", batch_size=150),
+    "deferred": _maker(_deferred(BiasedMF), factors=4, batch_size=31, schedule="constant", clip_norm=1.0),
+    "in-batch-deferred": _maker(
+        _deferred(BPR), factors=4, sampler="in-batch", loss="softmax", batch_size=40, optimizer="adagrad"
+    ),
 }
 # Each process draws its own negatives or noise, so the results are as good and not the same.
 DRAWN: dict[str, Make] = {
@@ -91,7 +107,16 @@ DIVIDED: dict[str, Make] = {
 
 def chosen(n: int) -> list[str]:
     """Return which models so many processes are tested with: 4 of them on 2 cores take their time."""
-    few = ("BiasedMF", "U-AutoRec", "Bottleneck-batch", "MF-rows-batch", "in-batch", "MultVAE", "BPR")
+    few = (
+        "BiasedMF",
+        "U-AutoRec",
+        "Bottleneck-batch",
+        "MF-rows-batch",
+        "in-batch",
+        "deferred",
+        "MultVAE",
+        "BPR",
+    )
     return [*EXACT, *DRAWN] if n == 2 else list(few)
 
 
