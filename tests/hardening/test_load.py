@@ -110,9 +110,13 @@ def test_the_comparison_of_threads_can_fail(restless: None) -> None:
             for _ in range(20_000):
                 self.number = plus_one(self.number)  # another thread may come between
 
-    shared = Shared()
-    at_once([shared.wrong] * THREADS)
-    assert shared.number < THREADS * 20_000, "threads that do not meet prove nothing"
+    def meet() -> bool:
+        shared = Shared()
+        at_once([shared.wrong] * THREADS)
+        return shared.number < THREADS * 20_000
+
+    # Beside other programs each thread may be through before the next one has a turn.
+    assert any(meet() for _ in range(50)), "threads that do not meet prove nothing"
 
 
 def test_the_first_look_up_of_many_ids_may_come_from_eight_threads(restless: None) -> None:
