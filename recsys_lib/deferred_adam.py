@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys_lib import _optimizers
+from recsys_lib import _optimizers, sparse_rows
 from recsys_lib.sparse_rows import LazyRows, beside
 
-# Steps for which what is missed is worked out at once.
+# Steps for which what is missed is worked out at once, at the least.
 _STEPS = 2**12
 
 __all__ = ["DeferredAdam"]
@@ -79,7 +79,7 @@ class DeferredAdam(LazyRows, _optimizers.Adam):
                     f"{group['weight_decay']} and betas={group['betas']}. Use LazyAdam, or dense gradients."
                 )
             for p in group["params"]:
-                p._deferred_by = weakref.ref(self)
+                sparse_rows.readers[p] = weakref.ref(self)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -168,8 +168,8 @@ class DeferredAdam(LazyRows, _optimizers.Adam):
             sums.append(endless[since.long()] - ratio ** (done - since).double() * endless[int(done)])
         # Without a missed step both sums are 0, and so are the moments of a row without any step.
         small = (group["eps"] * sums[1] / sums[0].clamp_min(1e-30)).clamp_min(1e-30)
-        width = second.sqrt().add_(beside(small.float(), second))
-        values.sub_(first / width * beside((group["lr"] * sums[0]).float(), first))
+        width = second.sqrt().add_(beside(small.to(second.dtype), second))
+        values.sub_(first / width * beside((group["lr"] * sums[0]).to(first.dtype), first))
         super()._make_up(group, since, done, values, first, second)
 
     def _endless_sums(
@@ -178,10 +178,9 @@ class DeferredAdam(LazyRows, _optimizers.Adam):
         """Return B_k up to this step and beyond, float64, and r_k."""
         ratio, known = beta1 / beta2 ** (k / 2), self._sums.get((beta1, beta2, k))
         if known is None or len(known) <= step:
-            shares = ratio ** np.arange(
-                1, 2 + int(-40 / math.log(ratio))
-            )  # what follows is below the rounding
-            steps = np.arange(1, (step // _STEPS + 1) * _STEPS + len(shares))
+            # What follows is below the rounding. Each time at least twice as much, so that it is done rarely.
+            shares = ratio ** np.arange(1, 2 + int(-40 / math.log(ratio)))
+            steps = np.arange(1, max(_STEPS, 1 << step.bit_length()) + len(shares))
             heights = (1 - beta2**steps) ** (k / 2) / (1 - beta1**steps)
             known = torch.from_numpy(np.convolve(heights, shares[::-1], mode="valid")).to(device)
             self._sums[beta1, beta2, k] = known

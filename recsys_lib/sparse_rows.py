@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from recsys_lib import _optimizers
 
@@ -22,6 +23,9 @@ from recsys_lib import _optimizers
 _SPREAD_FROM = 0.65
 # Numbers of the rows that a CPU steps together, so that they stay in its cache between the operations.
 _NUMBERS = 2**18
+
+# Optimizers that look up the rows of a table themselves. Not an attribute of the table, which is pickled.
+readers: Any = WeakTensorKeyDictionary()
 
 __all__ = ["LazyAdam", "LazyAdamW", "clip_gradients", "take_rows"]
 
@@ -56,7 +60,7 @@ class _Rows(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.shape = table.shape
-        optimizer = getattr(table, "_deferred_by", lambda: None)()
+        optimizer = readers.get(table, lambda: None)()
         found: Tensor = table.index_select(0, rows) if optimizer is None else optimizer.look_up(table, rows)
         return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,8 @@ def test_a_saved_model_is_as_ever(tmp_path: Path) -> None:
     model = make(NeuMF).fit(DATA)
     model.save(tmp_path / "m.rec")
     assert np.array_equal(NeuMF.load(tmp_path / "m.rec", device="cpu").score(), model.score())
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert np.array_equal(copied.score(), model.score())
 
 
 # ---------------------------------------------------------------------- when
