@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from recsys_lib import _optimizers, sparse_rows
-from recsys_lib.sparse_rows import LazyRows, beside
+from recsys_lib.sparse_rows import _LazyRows, beside
 
 # Steps for which what is missed is worked out at once, at the least.
 _STEPS = 2**12
@@ -40,7 +40,7 @@ class _Held:
     values: tuple[Tensor, Tensor, Tensor]
 
 
-class DeferredAdam(LazyRows, _optimizers.Adam):
+class DeferredAdam(_LazyRows, _optimizers.Adam):
     r"""Adam (Kingma and Ba 2015) that does a row's steps without a gradient only when the row is next read.
 
     The result is that of :class:`torch.optim.Adam` but for rounding, in a time that does not grow with the
@@ -56,8 +56,9 @@ class DeferredAdam(LazyRows, _optimizers.Adam):
     depend on the numbers of steps alone: with :math:`B_k(s)` for the sum without an end,
     :math:`A_k = B_k(s) - r_k^t B_k(s + t)`.
 
-    :func:`take_rows` brings the rows that it looks up to date. Whoever reads the table in another way, or
-    changes the learning rate, first calls :meth:`finish`. Weight decay would move every row in every step.
+    :func:`recsys_lib.sparse_rows.take_rows` brings the rows that it looks up to date. Whoever reads the table
+    in another way, or changes the learning rate, first calls :meth:`finish`. Weight decay would move every
+    row in every step.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class _Rows(torch.autograd.Function):
         return gradient_of_rows(rows, slopes, ctx.shape), None
 
 
-class LazyRows(torch.optim.Optimizer):
+class _LazyRows(torch.optim.Optimizer):
     """What :class:`LazyAdam` and its kin have in common: the step of a sparse gradient."""
 
     _decoupled: ClassVar[bool]
@@ -205,7 +205,7 @@ def _rows_and_slopes(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return gradient._indices()[0], gradient._values()
 
 
-class LazyAdam(LazyRows, _optimizers.Adam):
+class LazyAdam(_LazyRows, _optimizers.Adam):
     r"""Adam (Kingma and Ba 2015) that leaves rows without a gradient alone.
 
     For parameters with ordinary gradients this *is* :class:`torch.optim.Adam`, with its arguments. Where the
@@ -221,7 +221,7 @@ class LazyAdam(LazyRows, _optimizers.Adam):
     _decoupled = False
 
 
-class LazyAdamW(LazyRows, _optimizers.AdamW):
+class LazyAdamW(_LazyRows, _optimizers.AdamW):
     """:class:`LazyAdam` with the weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
     _decoupled = True

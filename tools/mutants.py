@@ -3,7 +3,8 @@
 A mutant is the library with one small change: a ``<`` for a ``<=``, a 2 for a 1, an argument left out. If the
 tests still pass, nobody would notice that mistake. The engine is mutmut, in an environment of its own below
 ``.matrix`` that sees the packages of the book's. It works on a copy of the files that git knows. All mutants
-of ``TARGETS`` take about half an hour on 2 cores; the survivors are explained in ``tests/survivors.md``.
+of ``TARGETS`` take about half an hour on 2 cores. ``tests/survivors.md`` lists those that survive, with the
+reason; others are printed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -87,8 +88,20 @@ def outcomes(text: str) -> dict[str, str]:
     return dict(re.findall(r"^\s*(\S+__mutmut_\d+): (.+?)\s*$", text, re.M))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the mutants, and end with counts and survivors."""
+def line_of(name: str, diff: str) -> str:
+    """Say what a mutant changed, as ``tests/survivors.md`` lists it.
+
+    >>> line_of("recsys_lib.a.xǁBǁf__mutmut_1", "--- a\\n+++ b\\n@@ -1 +1 @@\\n-    x = 1\\n+    x = 2\\n")
+    '- `a.B.f`: `` x = 1 `` became `` x = 2 ``'
+    """
+    where = re.sub(r"\.x_|\.xǁ|ǁ", ".", name.removeprefix("recsys_lib.").split("__mutmut_")[0])
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    before, after = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
+    return f"- `{where}`: `` {before} `` became `` {after} ``"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the mutants, and end with counts and the unexplained survivors; 1 if there are any."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutants", description=(__doc__ or "").split("\n\n")[0]
     )
@@ -103,23 +116,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
         Path(scratch).mkdir(parents=True, exist_ok=True)
         copy_to(Path(scratch))
+
+        def mutmut(*words: str) -> str:
+            told = [program, *words]
+            return subprocess.run(
+                told, check=True, cwd=scratch, env=variables, capture_output=True, text=True
+            ).stdout
+
         run = [program, "run", "--max-children", "2", *options.names]
         subprocess.run(run, check=True, cwd=scratch, env=variables)
-        told = subprocess.run(
-            [program, "results", "--all", "true"],
-            check=True,
-            cwd=scratch,
-            env=variables,
-            capture_output=True,
-            text=True,
-        ).stdout
-    found = {name: end for name, end in outcomes(told).items() if end != "not checked"}
-    alive = [name for name, end in found.items() if end in ("survived", "no tests")]
-    print(*alive, sep="\n")
+        found = outcomes(mutmut("results", "--all", "true"))
+        found = {name: end for name, end in found.items() if end != "not checked"}
+        alive = [name for name, end in found.items() if end in ("survived", "no tests")]
+        lines = {line_of(name, mutmut("show", name)): name for name in alive}
+    explained = SURVIVORS.read_text().splitlines()
+    unknown = {line: name for line, name in lines.items() if line not in explained}
+    for line, name in unknown.items():
+        print(line, f"({name})")
     if not options.names:
         record("mutants", made=len(found), noticed=len(found) - len(alive))
-    print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed; survivors: {SURVIVORS}")
+    told = f"; {len(unknown)} of the others, above, are not in {SURVIVORS}" if unknown else ""
+    print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed{told}")
+    return int(bool(unknown))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
