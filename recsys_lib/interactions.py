@@ -271,9 +271,8 @@ class Interactions:
     # ------------------------------------------------------------------ converting
 
     @cached_property
-    def _mapped(self) -> Histories | None:
-        starts = starts_of_rows(self.users, self.items, self.n_users) if is_mapped(self.items) else None
-        return starts if starts is None else Histories(starts, as_tensor(self.items), self.n_items)
+    def _starts(self) -> torch.Tensor | None:
+        return starts_of_rows(self.users, self.items, self.n_users)
 
     @cached_property
     def _ones(self) -> sp.csr_matrix:
@@ -301,8 +300,10 @@ class Interactions:
     def histories(self, device: torch.device | str = "cpu") -> Histories:
         """Return the items of each user as tensors, one sorted list per user index; of a folder, a view."""
         device = resolve_device(device)
-        if self._mapped is not None:
-            return self._mapped.to(device)
+        if self._starts is not None:
+            mapped = is_mapped(self.items)
+            indices = as_tensor(self.items) if mapped else torch.from_numpy(self.items.astype(np.int64))
+            return Histories(self._starts, indices, self.n_items).to(device)
         ones = self._ones
         indptr = torch.from_numpy(ones.indptr.astype(np.int64))
         return Histories(indptr, torch.from_numpy(ones.indices.astype(np.int64)), self.n_items).to(device)

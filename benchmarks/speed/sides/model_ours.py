@@ -11,6 +11,7 @@ from benchmarks.speed.sides.common import finish, known_of, matrix_of, read
 from benchmarks.speed.sides.ours import histories_of, lists_of
 from benchmarks.speed.sides.warm import warm_up
 from recsys_lib import Interactions, models
+from recsys_lib._optimizers import Adam
 
 
 def main(folder: Path) -> None:
@@ -23,7 +24,7 @@ def main(folder: Path) -> None:
     known = histories_of(known_of(data))
     chosen = settings["ours"] | {"seed": settings["seed"], "device": settings["device"]}
     model: Any = getattr(models, settings["model"])(**chosen)
-    warm_up(settings["device"])
+    warm_up(settings["device"], Adam)
     started = time.perf_counter()
     model.fit(train, valid)
     fitted = time.perf_counter()
