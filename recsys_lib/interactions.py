@@ -303,7 +303,7 @@ class Interactions:
         if self._starts is not None:
             mapped = is_mapped(self.items)
             indices = as_tensor(self.items) if mapped else torch.from_numpy(self.items.astype(np.int64))
-            return Histories(self._starts, indices, self.n_items).to(device)
+            return Histories(self._starts.clone(), indices, self.n_items).to(device)
         ones = self._ones
         indptr = torch.from_numpy(ones.indptr.astype(np.int64))
         return Histories(indptr, torch.from_numpy(ones.indices.astype(np.int64)), self.n_items).to(device)

@@ -182,8 +182,10 @@ def test_an_instance_never_changes():
     frame = x.to_dataframe()
     frame.loc[0, "rating"] = 7
     x.histories().indices[:] = 0
+    x.histories().indptr[:] = 0
     assert x.to_csr().data.tolist() == [1, 1, 1]
     assert x.histories().indices.tolist() == [0, 1, 1]
+    assert x.histories().indptr.tolist() == [0, 2, 3]
     assert x.ratings.tolist() == [5, 3, 4]
 
 
@@ -259,6 +261,19 @@ def test_like_uses_the_same_id_space_and_features():
 
 
 # ------------------------------------------------------------------ matrices
+
+
+@repeatable
+@given(df=tables)
+def test_the_lists_of_data_in_order_are_its_columns(df: pd.DataFrame) -> None:
+    """Without a matrix in between, which is as large as the data; and the same lists as in any order."""
+    mixed = Interactions.from_dataframe(df, user="user", item="item")
+    ordered = mixed.select(np.lexsort([mixed.items, mixed.users]))
+    found, expected = ordered.histories(), mixed.histories()
+    assert "_ones" not in vars(ordered)
+    assert found.indices.dtype == expected.indices.dtype == torch.int64
+    assert torch.equal(found.indptr, expected.indptr)
+    assert torch.equal(found.indices, expected.indices)
 
 
 def test_from_csr_takes_any_sparse_format_and_ids():
