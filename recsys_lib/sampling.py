@@ -309,7 +309,7 @@ def sample_unknown(known: Histories, n: int, seed: int) -> Tensor:
         _free_items(known.select(rows), _distinct_ranks(n_free[rows], n, generator))
         for rows in torch.split(torch.arange(len(known), device=known.device), _USERS_AT_ONCE)
     ]
-    return torch.cat(drawn) if drawn else torch.empty(0, n, dtype=torch.int64, device=known.device)
+    return torch.cat(drawn)  # without rows there is one empty part
 
 
 def _distinct_ranks(sizes: Tensor, n: int, generator: torch.Generator) -> Tensor:

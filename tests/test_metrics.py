@@ -305,6 +305,13 @@ def test_an_empty_list_misses_everything():
         same(metric(hit, torch.tensor([2, 0]), 5), [0, nan])
 
 
+def test_nobody_has_no_values():
+    hit, none = torch.zeros(0, 4, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
+    for metric in PER_USER.values():
+        assert metric(hit, none, 2).shape == (0,)
+    assert m.auc(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)).shape == (0,)
+
+
 def test_results_are_double_precision():
     assert {metric(HITS, N_RELEVANT, 2).dtype for metric in PER_USER.values()} == {torch.float64}
 

@@ -217,5 +217,7 @@ def test_a_product_that_does_not_fit() -> None:
     z, v, bias = factors_of_a_case(0)
     with pytest.raises(DataError, match=r"\(5, 3\), \(7, 3\) and \(7,\) do not fit 6 histories over 7 items"):
         product_squared_error(z[:5], v, bias, random_case(0)[1])
+    with pytest.raises(DataError, match=r"shapes \(\), \(7, 3\) and"):
+        product_squared_error(z[0, 0], v, bias, random_case(0)[1])
     with pytest.raises(ValueError, match="confidence"):
         product_squared_error(z, v, bias, random_case(0)[1], -1.0)

@@ -317,6 +317,12 @@ def test_histories_of_small_whole_numbers_are_drawn_for_alike():
         NegativeSampler(full)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_nobody_and_nothing_to_draw_from(alpha):
+    sampler = NegativeSampler(Histories.from_lists([], n_items=0), alpha=alpha)
+    assert sampler.draw(torch.zeros(0, dtype=torch.int64), 2, generator()).shape == (0, 2)
+
+
 def test_no_candidates_and_no_rows():
     assert sample_unknown(SEEN, 0, 0).shape == (len(SEEN), 0)
     nobody = SEEN.select(torch.zeros(0, dtype=torch.int64))
