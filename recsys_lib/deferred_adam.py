@@ -82,16 +82,13 @@ class DeferredAdam(_LazyRows, _optimizers.Adam):
             for p in group["params"]:
                 sparse_rows.readers[p] = weakref.ref(self)
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Do one step."""
+    def _step_all(self) -> None:
         dense = [p for p in self._last if p.grad is not None and not p.grad.is_sparse]
         for p in dense:
             self._catch_up(p)
-        result = super().step(closure)
+        super()._step_all()
         for p in dense:
             self._last[p].fill_(float(self.state[p]["step"]))
-        return result
 
     @torch.no_grad()
     def look_up(self, p: Tensor, rows: Tensor) -> Tensor:

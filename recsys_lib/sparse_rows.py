@@ -10,6 +10,7 @@ tensor([0.1000, 0.0000, 0.1000])
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -83,6 +84,11 @@ class _LazyRows(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        self._step_all()
+        return result
+
+    def _step_all(self) -> None:
+        """Do one step by the gradients that are there."""
         held: list[tuple[Tensor, Tensor]] = []
         absent: list[tuple[Tensor, Tensor, list[Tensor]]] = []
         for group in self.param_groups:
@@ -101,7 +107,6 @@ class _LazyRows(torch.optim.Optimizer):
                 table.index_copy_(0, others, values)
         for p, gradient in held:
             p.grad = gradient
-        return result
 
     def _are_most(self, p: Tensor, rows: Tensor) -> bool:
         """Tell whether a step of these rows had better go through the whole table."""
@@ -169,7 +174,7 @@ class _LazyRows(torch.optim.Optimizer):
         if p.device.type == "cpu":
             size = max(1, _NUMBERS * len(p) // max(1, p.numel()))
         steps = torch.full((), done + 1, device=p.device)
-        some = (None,) * len(rows) if slopes is None else slopes.split(size)
+        some = itertools.repeat(None) if slopes is None else slopes.split(size)
         for part, was, slope in zip(rows.split(size), since.split(size), some, strict=False):
             values, first, second = (table.index_select(0, part) for table in self._tables(p))
             if behind:

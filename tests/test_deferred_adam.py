@@ -50,6 +50,18 @@ def step_both(ours: Any, theirs: Any, optimizer: Any, reference: Any, step: int,
     reference.step()
 
 
+def steps_both(
+    ours: Any, theirs: Any, optimizer: Any, reference: Any, steps: range, scale: float = 1.0
+) -> None:
+    for step in steps:
+        step_both(ours, theirs, optimizer, reference, step, scale)
+
+
+def assert_same_in_the_end(ours: Any, theirs: Any, optimizer: Any) -> None:
+    optimizer.finish()
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
 # ---------------------------------------------------------------------- the result is Adam's
 
 
@@ -66,8 +78,7 @@ def test_every_row_that_is_looked_up_is_where_adam_has_it(
         torch.testing.assert_close(found, theirs.detach()[rows], rtol=1e-6, atol=1e-6)
         step_both(ours, theirs, optimizer, reference, step)
     assert not torch.allclose(ours, theirs, atol=1e-3)  # some rows are behind
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
     for name in ("exp_avg", "exp_avg_sq", "step"):
         torch.testing.assert_close(
             optimizer.state[ours][name], reference.state[theirs][name], atol=1e-6, rtol=1e-5
@@ -79,8 +90,7 @@ def test_the_small_number_counts_where_gradients_are_small() -> None:
     """Without it in the sums the rows would be off by a twentieth of their way."""
     ours, theirs, optimizer, reference = both(ROWS, 3)
     start = theirs.detach().clone()
-    for step in range(200):
-        step_both(ours, theirs, optimizer, reference, step, scale=1e-7)
+    steps_both(ours, theirs, optimizer, reference, range(200), scale=1e-7)
     optimizer.finish()
     way = (theirs - start).abs().mean()
     assert way > 0.05
@@ -90,10 +100,8 @@ def test_the_small_number_counts_where_gradients_are_small() -> None:
 def test_more_steps_than_are_worked_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred_adam, "_STEPS", 7)
     ours, theirs, optimizer, reference = both(ROWS, 2)
-    for step in range(40):
-        step_both(ours, theirs, optimizer, reference, step)
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    steps_both(ours, theirs, optimizer, reference, range(40))
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_finishing_now_and_then_changes_nothing() -> None:
@@ -111,8 +119,7 @@ def test_lazy_adam_ends_elsewhere() -> None:
     """The drift is what the two differ in: without it this file would prove nothing."""
     ours, theirs = table(ROWS, 2), table(ROWS, 2)
     optimizer, reference = LazyAdam([ours], lr=0.05, fused=True), torch.optim.Adam([theirs], lr=0.05)
-    for step in range(60):
-        step_both(ours, theirs, optimizer, reference, step)
+    steps_both(ours, theirs, optimizer, reference, range(60))
     assert (ours - theirs).abs().max() > 0.05
 
 
@@ -130,14 +137,12 @@ def test_dense_gradients_between_sparse_ones() -> None:
             one.zero_grad()
             loss_of(values, step, torch.arange(ROWS)).backward()
             one.step()
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_a_dense_gradient_after_a_look_up_alone() -> None:
     ours, theirs, optimizer, reference = both(ROWS, 2)
-    for step in range(5):
-        step_both(ours, theirs, optimizer, reference, step)
+    steps_both(ours, theirs, optimizer, reference, range(5))
     optimizer.zero_grad()
     reference.zero_grad()
     take_rows(ours, torch.arange(3, 9))
@@ -145,6 +150,27 @@ def test_a_dense_gradient_after_a_look_up_alone() -> None:
     optimizer.step()
     reference.step()
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_closure_that_leaves_a_dense_gradient() -> None:
+    ours, theirs, optimizer, reference = both(ROWS, 2)
+    steps_both(ours, theirs, optimizer, reference, range(20))
+
+    def closure(values: Any, one: Any) -> Tensor:
+        one.zero_grad()
+        loss = values.square().sum()
+        loss.backward()
+        return loss.detach()
+
+    # What the closure reads of a table has to be up to date, as for whoever reads it whole.
+    optimizer.finish()
+    found, expected = (
+        optimizer.step(lambda: closure(ours, optimizer)),
+        reference.step(lambda: closure(theirs, reference)),
+    )
+    torch.testing.assert_close(found, expected)
+    steps_both(ours, theirs, optimizer, reference, range(20, 40))
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_rows_that_are_looked_up_twice_or_for_nothing() -> None:
@@ -161,8 +187,7 @@ def test_rows_that_are_looked_up_twice_or_for_nothing() -> None:
         (loss_of(theirs[rows], step, rows) + loss_of(theirs[others], step, others)).backward()
         optimizer.step()
         reference.step()
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_a_gradient_of_more_rows_than_were_looked_up() -> None:
@@ -178,8 +203,7 @@ def test_a_gradient_of_more_rows_than_were_looked_up() -> None:
         ours.grad = torch.sparse_coo_tensor(rows[None], slopes, ours.shape, is_coalesced=True)
         optimizer.step()
         reference.step()
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_steps_without_a_gradient_do_not_count() -> None:
@@ -190,8 +214,7 @@ def test_steps_without_a_gradient_do_not_count() -> None:
         for one in (optimizer, reference):
             one.zero_grad()
             one.step()
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_clipped_gradients() -> None:
@@ -206,8 +229,7 @@ def test_clipped_gradients() -> None:
         clip_gradients([theirs], 0.5)
         optimizer.step()
         reference.step()
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 # ---------------------------------------------------------------------- keeping
@@ -216,8 +238,7 @@ def test_clipped_gradients() -> None:
 def test_after_finish_the_state_is_adams() -> None:
     """It goes on in PyTorch's Adam, and PyTorch's in it."""
     ours, theirs, optimizer, reference = both(ROWS, 2)
-    for step in range(30):
-        step_both(ours, theirs, optimizer, reference, step)
+    steps_both(ours, theirs, optimizer, reference, range(30))
     optimizer.finish()
     file = io.BytesIO()
     torch.save([optimizer.state_dict(), reference.state_dict()], file)
@@ -225,16 +246,13 @@ def test_after_finish_the_state_is_adams() -> None:
     states = torch.load(file, weights_only=True)
     assert set(states[0]["state"][0]) == set(states[1]["state"][0])
     optimizer.load_state_dict(states[1])
-    for step in range(30, 60):
-        step_both(ours, theirs, optimizer, reference, step)
-    optimizer.finish()
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    steps_both(ours, theirs, optimizer, reference, range(30, 60))
+    assert_same_in_the_end(ours, theirs, optimizer)
 
 
 def test_the_table_outlives_its_optimizer() -> None:
     ours, theirs, optimizer, reference = both(ROWS, 2)
-    for step in range(5):
-        step_both(ours, theirs, optimizer, reference, step)
+    steps_both(ours, theirs, optimizer, reference, range(5))
     optimizer.finish()
     del optimizer
     rows = torch.tensor([2, 4])

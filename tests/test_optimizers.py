@@ -45,6 +45,14 @@ def take(optimizer: Any, net: nn.Module, steps: range, skip: int | None = None) 
         optimizer.step()
 
 
+def steps_that_pytorch_does(theirs: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry with each of them."""
+    whole: list[int] = []
+    real = _optimizers._STEPS[theirs]
+    monkeypatch.setitem(_optimizers._STEPS, theirs, lambda *a: (whole.append(1), real(*a))[1])
+    return whole
+
+
 def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
@@ -89,9 +97,7 @@ def test_their_states_are_pytorchs(ours: Any, theirs: Any, options: dict[str, An
 def test_later_steps_go_to_the_kernel(
     ours: Any, theirs: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole: list[int] = []
-    real = _optimizers._STEPS[theirs]
-    monkeypatch.setitem(_optimizers._STEPS, theirs, lambda *a: (whole.append(1), real(*a))[1])
+    whole = steps_that_pytorch_does(theirs, monkeypatch)
     net = make_net()
     optimizer = ours(net.parameters(), **options)
     take(optimizer, net, range(4))
@@ -115,9 +121,7 @@ def test_later_steps_go_to_the_kernel(
 def test_steps_that_all_lack_the_same_gradient_go_to_the_kernel(
     ours: Any, theirs: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole: list[int] = []
-    real = _optimizers._STEPS[theirs]
-    monkeypatch.setitem(_optimizers._STEPS, theirs, lambda *a: (whole.append(1), real(*a))[1])
+    whole = steps_that_pytorch_does(theirs, monkeypatch)
     nets = make_net(), make_net()
     for net, make in zip(nets, (ours, theirs), strict=True):
         optimizer = make(net.parameters(), **options)
