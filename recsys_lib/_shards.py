@@ -249,7 +249,11 @@ def _mesh(device_type: str, group: object) -> DeviceMesh:
     """Return all ranks in a row. ``group`` is who they are: another group needs another mesh."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    return init_device_mesh(device_type, (distributed.world_size(),))
+    mesh = init_device_mesh(device_type, (distributed.world_size(),))
+    # DTensor keeps plans for good, they keep the mesh, and the mesh keeps the group.
+    distributed.when_leaving(getattr(mesh, "_pg_registry", {}).clear)
+    distributed.when_leaving(_mesh.cache_clear)
+    return mesh
 
 
 # ---------------------------------------------------------------------- parts of a catalogue

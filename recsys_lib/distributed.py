@@ -56,7 +56,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -91,6 +91,7 @@ __all__ = [
     "shards_tables",
     "union_of_rows",
     "wait",
+    "when_leaving",
     "whole_tables",
     "world_size",
 ]
@@ -99,6 +100,7 @@ __all__ = [
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _sharding = False
 _store: Any = None
+_leaving: list[Callable[[], object]] = []
 _groups = count()  # that this process has been in; the others count alike
 
 
@@ -176,7 +178,10 @@ def process_group(timeout: float = 600.0, *, shard_tables: bool = False) -> Iter
         return
     me, everyone = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _explained(me, everyone):
-        from torch.distributed.rendezvous import rendezvous  # not in every build of PyTorch
+        # Not in every build of PyTorch. The first is imported now, because its functions have the group of
+        # the moment as a default. PyTorch would import it in the middle of a fit and keep the group for good.
+        import torch.distributed.nn.functional
+        from torch.distributed.rendezvous import rendezvous
 
         backend = "gloo"
         if torch.cuda.is_available():
@@ -194,7 +199,16 @@ def process_group(timeout: float = 600.0, *, shard_tables: bool = False) -> Iter
                 yield
                 wait()
         finally:
+            # All must let go of the group: its threads end with it. One that is still there when Python ends
+            # can end the process with SIGABRT.
+            while _leaving:
+                _leaving.pop()()
             dist.destroy_process_group()
+
+
+def when_leaving(let_go: Callable[[], object]) -> None:
+    """Call something at the end of :func:`process_group`, so that nothing keeps the group longer."""
+    _leaving.append(let_go)
 
 
 def _local_rank() -> int:
