@@ -71,11 +71,12 @@ class _QuickAdam(_Plain):
     """Calls the kernel of the fused Adam at once when a step is like the one before.
 
     PyTorch collects parameters, gradients and moments anew in every step, and sorts them by device and type:
-    for the 13 small tensors of a NeuMF, 112 microseconds a step against 57.
+    for the 13 small tensors of a NeuMF, 112 microseconds a step against 57. The steps of all tensors are
+    counted in one operation, which takes 3 microseconds instead of 25.
     """
 
-    # Parameters, first moments, second moments, steps.
-    _same: tuple[list[Tensor], ...] | None = None
+    # Parameters, first moments, second moments, steps; and the tensor of which the steps are the elements.
+    _same: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], Tensor] | None = None
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -91,13 +92,13 @@ class _QuickAdam(_Plain):
         if self._same is None:
             return False
         group = self.param_groups[0]
-        parameters, first, second, steps = self._same
+        parameters, first, second, steps, counts = self._same
         moved = [p for p in group["params"] if p.grad is not None]
         gradients: list[Any] = [p.grad for p in moved]
         as_before = len(moved) == len(parameters) and all(map(operator.is_, moved, parameters))
         if not as_before or any(g.layout is not torch.strided for g in gradients) or not self._ordinary():
             return False
-        torch._foreach_add_(steps, 1)
+        counts += 1
         step_tensors(
             group, parameters, gradients, first, second, steps, decoupled=self._base is torch.optim.AdamW
         )
@@ -114,8 +115,13 @@ class _QuickAdam(_Plain):
         # A table that has had sparse gradients keeps one thing more.
         usual = all(set(state) == {"step", "exp_avg", "exp_avg_sq"} for state in states)
         if parameters and plain and usual and len(self.param_groups) == 1:
-            moments = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
-            self._same = (parameters, *moments)
+            counts = torch.stack([state["step"] for state in states])
+            for number, state in enumerate(states):
+                state["step"] = counts[number]
+            first, second, steps = (
+                [state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step")
+            )
+            self._same = parameters, first, second, steps, counts
 
     def _ordinary(self) -> bool:
         group = self.param_groups[0]

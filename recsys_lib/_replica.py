@@ -78,7 +78,7 @@ class Replica:
         (value * (share * distributed.world_size())).backward()
         for parameter in self._sparse:
             if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = distributed.union_of_rows(parameter.grad / distributed.world_size())
+                parameter.grad = union_of_rows(parameter.grad / distributed.world_size())
             elif parameter.grad is not None:
                 dist.all_reduce(parameter.grad.div_(distributed.world_size()))
         for parameter in self._divided:
@@ -105,3 +105,34 @@ class _Task(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         return self._loss(self.net, batch)
+
+
+def union_of_rows(gradient: Tensor) -> Tensor:
+    """Add up the sparse gradients of all ranks.
+
+    Parameters
+    ----------
+    gradient : sparse Tensor, shape (n, ...)
+        Some of n rows.
+
+    Returns
+    -------
+    sparse Tensor, shape (n, ...), coalesced
+        All rows that some rank has. What travels is in proportion to them and not to n.
+    """
+    gradient = gradient.coalesce()
+    rows, values = gradient.indices()[0], gradient.values()
+    lengths = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(distributed.world_size())]
+    dist.all_gather(lengths, torch.tensor([len(rows)], device=rows.device))
+    # All must send equally much: the shorter lists are filled up with -1, which is no row.
+    filled = rows.new_full((int(torch.cat(lengths).max()),), -1)
+    filled[: len(rows)] = rows
+    everyone = [torch.empty_like(filled) for _ in range(distributed.world_size())]
+    dist.all_gather(everyone, filled)
+    union = torch.cat(everyone).unique()
+    union = union[union >= 0]
+    total = values.new_zeros(len(union), *values.shape[1:])
+    total[torch.searchsorted(union, rows)] = values
+    dist.all_reduce(total)
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):
+        return torch.sparse_coo_tensor(union.unsqueeze(0), total, gradient.shape, is_coalesced=True)

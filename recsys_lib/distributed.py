@@ -89,7 +89,6 @@ __all__ = [
     "process_group",
     "rank",
     "shards_tables",
-    "union_of_rows",
     "wait",
     "when_leaving",
     "whole_tables",
@@ -380,34 +379,3 @@ def agree(facts: Mapping[str, Any]) -> None:
                     f"all processes must do the same, but rank 0 has {name}={here!r} and rank {number} has "
                     f"{name}={there!r}. Give them the same data, parameters and files."
                 )
-
-
-def union_of_rows(gradient: Tensor) -> Tensor:
-    """Add up the sparse gradients of all ranks.
-
-    Parameters
-    ----------
-    gradient : sparse Tensor, shape (n, ...)
-        Some of n rows.
-
-    Returns
-    -------
-    sparse Tensor, shape (n, ...), coalesced
-        All rows that some rank has. What travels is in proportion to them and not to n.
-    """
-    gradient = gradient.coalesce()
-    rows, values = gradient.indices()[0], gradient.values()
-    lengths = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
-    dist.all_gather(lengths, torch.tensor([len(rows)], device=rows.device))
-    # All must send equally much: the shorter lists are filled up with -1, which is no row.
-    filled = rows.new_full((int(torch.cat(lengths).max()),), -1)
-    filled[: len(rows)] = rows
-    everyone = [torch.empty_like(filled) for _ in range(world_size())]
-    dist.all_gather(everyone, filled)
-    union = torch.cat(everyone).unique()
-    union = union[union >= 0]
-    total = values.new_zeros(len(union), *values.shape[1:])
-    total[torch.searchsorted(union, rows)] = values
-    dist.all_reduce(total)
-    with torch.sparse.check_sparse_tensor_invariants(enable=False):
-        return torch.sparse_coo_tensor(union.unsqueeze(0), total, gradient.shape, is_coalesced=True)

@@ -117,8 +117,12 @@ class GMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        logits: Tensor = self.output(_like(self.user(users), items) * self.item(items))
-        return logits.squeeze(-1)
+        return self.column(users, items).squeeze(-1)
+
+    def column(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs, (b,) with (b,) or (b, m) -> (b, 1) or (b, m, 1)."""
+        column: Tensor = self.output(_like(self.user(users), items) * self.item(items))
+        return column
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m): one matrix product."""
@@ -185,15 +189,20 @@ class MLPNet(PairNet):
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
         if self.takes_pairs(items):
-            if items.ndim > 1:
-                flat: Tensor = self(*pair_by_pair(users, items))
-                return flat.view(items.shape)
-            return self._rest(self._first()(torch.cat([self.user(users), self.item(items)], dim=1)))
+            return self.column(*pair_by_pair(users, items)).view(items.shape)
         if self.item.cut is None and items.numel() > len(self.item.ids):
             from_item = rows_of(self._from_items(self.item.all()), items)
         else:
             from_item = self._from_items(self.item(items))
         return self._rest(_like(self._from_users(users), items) + from_item)
+
+    def column(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score pairs one by one, (b,) with (b,) -> (b, 1)."""
+        z = torch.cat([self.user(users), self.item(items)], dim=1)
+        for layer in self.hidden:
+            z = dropout(layer(z).relu_(), self.dropout, self.training)
+        column: Tensor = self.output(z)
+        return column
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m), in pieces of bounded size."""
@@ -270,9 +279,10 @@ class NeuMFNet(PairNet):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs, (b,) with (b,) or (b, m) -> the shape of ``items``."""
-        if items.ndim > 1 and self.mlp.takes_pairs(items):
-            flat: Tensor = self(*pair_by_pair(users, items))
-            return flat.view(items.shape)
+        if self.mlp.takes_pairs(items):
+            pairs = pair_by_pair(users, items)
+            # Added up before they get their shape, because a view and its gradient take 7 microseconds.
+            return (self.gmf.column(*pairs) + self.mlp.column(*pairs)).view(items.shape)
         logits: Tensor = self.gmf(users, items) + self.mlp(users, items)
         return logits
 
@@ -312,7 +322,9 @@ def _linear(before: int, after: int, generator: torch.Generator | None) -> nn.Li
 
 
 def pair_by_pair(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """Name the user of each item, (b,) and (b, m) -> two of shape (b * m,)."""
+    """Name the user of each item, (b,) and (b,) or (b, m) -> two with as many elements as ``items``."""
+    if items.ndim == 1:
+        return users, items
     return users.unsqueeze(1).expand(items.shape).flatten(), items.flatten()
 
 

@@ -182,7 +182,7 @@ class SampledRecommender(GradientRecommender):
         if self._sampler is not None and self.record_negatives:
             self._sampler.merge_ranks()
             self.negatives_drawn_: Histories = self._sampler.drawn
-        del self._sampler, self._log_q  # of no use to a fitted model
+        del self._sampler, self._log_q, self._labels  # of no use to a fitted model
 
     def _threads(self) -> int | None:
         # A product with a weight is one of many at once; other numbers and parameters are read and written.
@@ -207,6 +207,10 @@ class SampledRecommender(GradientRecommender):
         # The log of the chance of each item, where the loss has to know of it.
         self._sampler: NegativeSampler | None = None
         self._log_q: Tensor | None = None
+        # Of a whole batch: to make them anew in every step takes a small one 15 microseconds.
+        size = min(int(self.batch_size), len(train))
+        self._labels = torch.zeros(size, 1 + int(self.negatives), device=self.device_)
+        self._labels[:, 0] = 1
         if self.sampler == "in-batch":
             self._log_q = torch.log(self.popularity_ / self.popularity_.sum())
         elif self.sampler == "popularity":
@@ -226,12 +230,13 @@ class SampledRecommender(GradientRecommender):
 
     def _batches(
         self, data: Mapping[str, Tensor], generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield users (b,), their items (b,), and the items to compare with (b, negatives).
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield users (b,), an item of theirs and what to compare it with (b, 1 + negatives), and None.
 
         With divided tables all that the processes share is in the batch of each of them.
-        In place of the last, the in-batch sampler has a mask of what to leave out, (b, b). If several
-        processes divide a batch of c, all c items are there, those of the b users first: a mask (b, c).
+        The in-batch sampler yields items (b,), and in place of None a mask of what to leave out, (b, b). If
+        several processes divide a batch of c, all c items are there, those of the b users first, and the mask
+        is (b, c).
         """
         size, n = int(self.batch_size), int(self.pool if self.sampler == "hard" else self.negatives)
         own = distributed.own_generator(generator)
@@ -243,29 +248,26 @@ class SampledRecommender(GradientRecommender):
             parts = [distributed.my_part(batch) for batch in rows.split(size)]
             mine, sizes = torch.cat(parts), [len(part) for part in parts]
             users, items = data["users"][mine].long(), data["items"][mine].long()
-            others = self._sampler.draw(users, n, own)
-            for batch in zip(users.split(sizes), items.split(sizes), others.split(sizes), strict=True):
-                yield self._with_the_hardest(*batch) if self.sampler == "hard" else batch
+            items = torch.cat([items.unsqueeze(1), self._sampler.draw(users, n, own)], dim=1)
+            for batch in zip(users.split(sizes), items.split(sizes), strict=True):
+                yield self._with_the_hardest(*batch) if self.sampler == "hard" else (*batch, None)
 
     def _with_each_other(self, data: Mapping[str, Tensor], batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         users = data["users"][distributed.my_part(batch)].long()
         items = data["items"][distributed.my_part_first(batch)].long()
         return users, items, met_by(self.seen_, users, items)
 
-    def _with_the_hardest(
-        self, users: Tensor, items: Tensor, others: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _with_the_hardest(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor, None]:
+        positives, others = items[:, :1], items[:, 1:]
         self.net_.eval()
         with torch.no_grad():
             scores = self.net_(users, others)
         self.net_.train()
-        return users, items, hardest(others, scores, int(self.negatives))
+        return users, torch.cat([positives, hardest(others, scores, int(self.negatives))], dim=1), None
 
     def _loss(self, net: Any, batch: Any) -> Tensor:
-        users, items, others = batch
-        if self.sampler != "in-batch":
-            items, others = torch.cat([items.unsqueeze(1), others], dim=1), None
-        value: Tensor = on_rows(net, users, items, partial(self._loss_of, items, others))
+        users, items, known = batch
+        value: Tensor = on_rows(net, users, items, partial(self._loss_of, items, known))
         return value
 
     def _loss_of(self, ids: Tensor, known: Tensor | None, net: Any, users: Tensor, items: Tensor) -> Tensor:
@@ -287,9 +289,7 @@ class SampledRecommender(GradientRecommender):
         """Compare the positives, in the first column, with the negatives."""
         if self.loss == "logistic":
             # losses.logistic, in a third of the operations.
-            labels = torch.zeros_like(logits)
-            labels[:, 0] = 1
-            return binary_cross_entropy_with_logits(logits, labels)
+            return binary_cross_entropy_with_logits(logits, self._labels[: len(logits)])
         positive, negative = logits[:, 0], logits[:, 1:]
         if self.loss == "bpr":
             return losses.bpr(positive, negative)

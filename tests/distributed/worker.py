@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from recsys_lib import _shards, distributed, training
+from recsys_lib._replica import union_of_rows
 from recsys_lib.distributed import RankError, my_part, rank, world_size
 from recsys_lib.errors import NotSupportedError
 from recsys_lib.models._batch_norm import BatchNorm
@@ -92,7 +93,7 @@ def check_sparse_gradients() -> None:
     mine = torch.tensor([[0, 4], [4, 7], [], [1, 4]][rank()], dtype=torch.int64)
     table[mine] = torch.randn(len(mine), 2, generator=torch.Generator().manual_seed(rank()))
     sparse = torch.sparse_coo_tensor(mine[None], table[mine], table.shape, check_invariants=True)
-    union = distributed.union_of_rows(sparse)
+    union = union_of_rows(sparse)
     torch.distributed.all_reduce(table)
     torch.testing.assert_close(union.to_dense(), table)
     assert union.indices()[0].tolist() == [[], [], [0, 4, 7], [], [0, 1, 4, 7]][world_size()]

@@ -58,7 +58,7 @@ def test_a_step_of_bpr_by_hand() -> None:
     with torch.no_grad():
         net.item_bias.copy_(torch.tensor([0.1, 0.2, -0.3, 0.4]))
     model._log_q = None
-    model._loss(net, (torch.tensor([1]), torch.tensor([2]), torch.tensor([[0]]))).backward()
+    model._loss(net, (torch.tensor([1]), torch.tensor([[2, 0]]), None)).backward()
     p, q, bias = net.user.ids.detach(), net.item.ids.detach(), net.item_bias.detach()
     difference = bias[2] - bias[0] + p[1] @ (q[2] - q[0])
     slope = 1 / (1 + difference.exp())

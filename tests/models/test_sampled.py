@@ -169,16 +169,19 @@ def test_an_epoch_is_every_interaction_once(
     batches = list(model._batches(data, torch.Generator().manual_seed(1)))
     assert max(drawn, default=0) <= max(drawn_at_once, 7 * 5)
     assert [len(users) for users, _, _ in batches[:-1]] == [7] * (len(BOARD) // 7)
-    users, items = (torch.cat([batch[column] for batch in batches]) for column in (0, 1))
+    assert all((known is None) == (sampler != "in-batch") for _, _, known in batches)
+    users = torch.cat([users for users, _, _ in batches])
+    items = torch.cat([items if items.ndim == 1 else items[:, 0] for _, items, _ in batches])
     assert sorted(zip(users.tolist(), items.tolist(), strict=True)) == sorted(
         zip(BOARD.users.tolist(), BOARD.items.tolist(), strict=True)
     )
-    for users, items, others in batches:
-        rows = users.unsqueeze(1).expand_as(others)
-        if sampler == "in-batch":
-            known = model.seen_.contains(rows, items.expand(len(users), -1))
-            assert torch.equal(others, known)
+    for users, items, known in batches:
+        if known is not None:
+            rows = users.unsqueeze(1).expand_as(known)
+            assert torch.equal(known, model.seen_.contains(rows, items.expand(len(users), -1)))
         else:
+            others = items[:, 1:]
+            rows = users.unsqueeze(1).expand_as(others)
             assert others.shape == (len(users), 3)
             assert not model.seen_.contains(rows, others).any()
     # Every epoch has an order and negatives of its own.
@@ -191,7 +194,7 @@ def test_hard_negatives_are_the_best_of_the_pool() -> None:
     model, data = prepared(MLP(factors=2, dropout=0.5, sampler="hard", negatives=2, pool=500, init_std=1.0))
     model.net_.train()
     before = torch.get_rng_state()
-    users, _, others = next(iter(model._batches(data, torch.Generator().manual_seed(1))))
+    users, items, _ = next(iter(model._batches(data, torch.Generator().manual_seed(1))))
     # Dropout has no say in it, and goes on afterwards.
     assert torch.equal(torch.get_rng_state(), before)
     assert model.net_.training
@@ -199,7 +202,7 @@ def test_hard_negatives_are_the_best_of_the_pool() -> None:
     scores = (
         model.net_.eval().catalogue(users).masked_fill(model.seen_.select(users).to_dense(torch.bool), -1e9)
     )
-    assert torch.equal(others, scores.argmax(1, keepdim=True).expand(-1, 2))
+    assert torch.equal(items[:, 1:], scores.argmax(1, keepdim=True).expand(-1, 2))
 
 
 # ---------------------------------------------------------------------- the loss
@@ -208,7 +211,7 @@ def test_hard_negatives_are_the_best_of_the_pool() -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 def test_the_loss_of_a_batch(loss: str, l2: float) -> None:
-    model, _ = prepared(small(loss=loss, l2=l2, margin=0.7, init_std=1.0))
+    model, _ = prepared(small(loss=loss, l2=l2, margin=0.7, init_std=1.0, negatives=3))
     users, items = torch.tensor([0, 3, 3]), torch.tensor([2, 1, 5])
     others = torch.tensor([[1, 3, 1], [0, 2, 4], [6, 8, 12]])
     positive, negative = model.net_(users, items), model.net_(users, others)
@@ -221,7 +224,7 @@ def test_the_loss_of_a_batch(loss: str, l2: float) -> None:
     }[loss]()
     pairs = torch.cat([items[:, None], others], dim=1)
     expected = expected + l2 * model.net_.penalty(users, pairs)
-    torch.testing.assert_close(model._loss(model.net_, (users, items, others)), expected)
+    torch.testing.assert_close(model._loss(model.net_, (users, pairs, None)), expected)
 
 
 def test_the_softmax_is_corrected_for_popular_negatives() -> None:
@@ -232,7 +235,8 @@ def test_the_softmax_is_corrected_for_popular_negatives() -> None:
     expected = losses.sampled_softmax(
         model.net_(users, items), model.net_(users, others), log_q[items], log_q[others]
     )
-    torch.testing.assert_close(model._loss(model.net_, (users, items, others)), expected)
+    pairs = torch.cat([items[:, None], others], dim=1)
+    torch.testing.assert_close(model._loss(model.net_, (users, pairs, None)), expected)
 
 
 def test_the_in_batch_loss() -> None:
