@@ -36,6 +36,8 @@ mx = load_mxnet()
 
 __all__ = ["EvaluationIter", "SparseNegSampleIter"]
 
+# Rows that are drawn and handed to MXNet together, which takes it 70 microseconds for one batch or for sixty.
+_ROWS = 2**16
 # Drawn pairs that are kept as a list before they are counted: bounds the memory and the work of a record.
 _PENDING = 2**20
 
@@ -43,10 +45,10 @@ _PENDING = 2**20
 class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
     """Purchases and, for each, items that the user did not buy, drawn when a batch is asked for.
 
-    The purchases are kept as a sparse matrix. The negatives of a batch are made by ``next`` and are gone
-    with the batch, so that memory does not grow with their number. They are drawn uniformly, with
-    replacement, among all items that the user did not buy (He et al. 2017, section 3.1), and without trial
-    and error: a binary search finds the r-th item that a user has not got.
+    The purchases are kept as a sparse matrix. Negatives are made for some batches at a time and are gone with
+    them, so memory does not grow with their number. They are drawn uniformly, with replacement, among all
+    items that the user did not buy (He et al. 2017, section 3.1), and without trial and error: a binary
+    search finds the r-th item that a user has not got.
 
     It works wherever a :class:`mxnet.io.DataIter` does: in ``mx.mod.Module.fit``, in a loop over Gluon's
     blocks, and in :func:`recsys_lib.mx.fitting.fit`.
@@ -153,6 +155,7 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
         n = len(self.interactions)
         self._order = self._generator.permutation(n) if self.shuffle else np.arange(n)
         self._start = -self.batch_size
+        self._made = range(0)  # the rows that are drawn
         self._batch: tuple[list[Any], list[Any], int] | None = None
 
     @property
@@ -174,25 +177,27 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
         if self._start + self.batch_size >= self.num_samples:
             return False
         self._start += self.batch_size
-        users, items, labels = self._rows()
-        data = [_to_mxnet(self.user_table[users]), _to_mxnet(self.item_table[items])]
-        pad = max(0, self._start + self.batch_size - self.num_samples)
-        self._batch = data, [_to_mxnet(labels)], pad
+        if self._start not in self._made:
+            n = min(max(1, _ROWS // self.batch_size), len(self) - self._start // self.batch_size)
+            self._made = range(self._start, self._start + n * self.batch_size)
+            self._rows = users, items, labels = self._draw()
+            self._arrays = [*map(_to_mxnet, (self.user_table[users], self.item_table[items], labels))]
+        part = slice(self._made.index(self._start), self._made.index(self._start) + self.batch_size)
+        if self.record:
+            self._note(*(column[part] for column in self._rows))
+        users, items, labels = (array[part] for array in self._arrays)
+        self._batch = [users, items], [labels], max(0, self._start + self.batch_size - self.num_samples)
         return True
 
-    def _rows(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """Return users, items and labels of the batch. Row 0 of a group is a purchase, the rest negatives."""
-        places = np.arange(self._start, self._start + self.batch_size)
-        if places[-1] >= self.num_samples:
-            places %= self.num_samples
+    def _draw(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Return users, items and labels of rows. Row 0 of a group is a purchase, the rest negatives."""
+        places = np.asarray(self._made) % self.num_samples
         groups, member = np.divmod(places, 1 + self.num_negatives)
         purchases = self._order[groups]
         users, items = self.interactions.users[purchases], self.interactions.items[purchases]
         negative = np.flatnonzero(member)
         if len(negative):
             items[negative] = self._free.draw(users[negative], self._generator)
-            if self.record:
-                self._note(users[negative], items[negative])
         return users, items, (member == 0).astype(np.float32)
 
     def _current(self) -> tuple[list[Any], list[Any], int]:
@@ -214,8 +219,8 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
 
     # ------------------------------------------------------------------ the record
 
-    def _note(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
-        self._pending.append(users.astype(np.int64) * self.interactions.n_items + items)
+    def _note(self, users: npt.NDArray[Any], items: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+        self._pending.append((users.astype(np.int64) * self.interactions.n_items + items)[labels == 0])
         if sum(map(len, self._pending)) > max(_PENDING, self._drawn.nnz):
             self._count()
 
@@ -390,9 +395,6 @@ def _describe(
     source: SparseNegSampleIter, batch_size: int, data_names: Sequence[str], label_name: str
 ) -> tuple[list[Any], list[Any]]:
     """Return the descriptions of data and label that MXNet binds a network with."""
-    widths = source.user_table.shape[1], source.item_table.shape[1]
-    data = [
-        mx.io.DataDesc(name, (batch_size, width), np.int32)
-        for name, width in zip(data_names, widths, strict=True)
-    ]
+    named = zip(data_names, (source.user_table.shape[1], source.item_table.shape[1]), strict=True)
+    data = [mx.io.DataDesc(name, (batch_size, width), np.int32) for name, width in named]
     return data, [mx.io.DataDesc(label_name, (batch_size,), np.float32)]

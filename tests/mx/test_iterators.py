@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from recsys_lib import Interactions
 from recsys_lib.errors import DataError
@@ -82,19 +83,37 @@ def test_padding_repeats_the_start_of_the_epoch(shop: Interactions) -> None:
     pd.testing.assert_frame_equal(epoch[-extra:].reset_index(drop=True), epoch[:extra])
 
 
-def test_negatives_are_made_when_a_batch_is_asked_for(
-    shop: Interactions, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("at_once", "draws"), [(0, [8, 8, 8, 8]), (25, [16, 16]), (32, [24, 24])])
+def test_negatives_are_made_for_some_batches_at_a_time(
+    shop: Interactions, monkeypatch: pytest.MonkeyPatch, at_once: int, draws: list[int]
 ) -> None:
+    """When one of them is asked for; how many it is changes neither the batches nor what a record holds."""
+
+    def four(iterator: SparseNegSampleIter) -> list[tuple[list[np.ndarray], sp.csr_matrix, int]]:
+        """Each batch, what was recorded after it, and how often something had been drawn by then."""
+        found = []
+        for _ in range(4):
+            batch = next(iterator)
+            found.append(([a.asnumpy() for a in [*batch.data, *batch.label]], iterator.drawn, len(drawn)))
+        return found
+
     drawn: list[int] = []
     draw = FreeItems.draw
     monkeypatch.setattr(
         FreeItems, "draw", lambda self, users, rng: drawn.append(len(users)) or draw(self, users, rng)
     )
-    batches = SparseNegSampleIter(shop, batch_size=10, num_negatives=4)
+    expected = four(SparseNegSampleIter(shop, batch_size=10, record=True))
+    drawn.clear()
+    monkeypatch.setattr("recsys_lib.mx.iterators._ROWS", at_once)
+    batches = SparseNegSampleIter(shop, batch_size=10, record=True)
     assert drawn == []
-    for number in range(1, 6):
-        next(batches)
-        assert drawn == [8] * number
+    found = four(batches)
+    assert drawn == draws
+    assert [times for _, _, times in found] == [-(-8 * batch // draws[0]) for batch in (1, 2, 3, 4)]
+    for (arrays, record, _), (wanted, wanted_record, _) in zip(found, expected, strict=True):
+        assert all((one == other).all() for one, other in zip(arrays, wanted, strict=True))
+        assert (record != wanted_record).nnz == 0
+    assert [record.sum() for _, record, _ in found] == [8, 16, 24, 32]
 
 
 def test_seeds_and_epochs(shop: Interactions) -> None:
