@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from recsys_lib._tensors import check_tensor
 from recsys_lib._validation import check_kind, check_number
@@ -90,13 +91,12 @@ def row_logistic(scores: Tensor, targets: Histories) -> Tensor:
     _check(scores, targets)
     with torch.no_grad():
         own = targets.pairs()
-        # log(1 + exp(s)) without overflow, in the memory of the gradient: what is new has to be mapped first.
-        gradient = scores.abs()
-        softplus = gradient.neg_().exp_().log1p_().sum()
-        softplus += torch.clamp(scores, min=0, out=gradient).sum()
+        # log(1 + exp(s)), in the memory of the gradient: what is new has to be mapped first.
+        gradient = softplus(scores)
+        total = gradient.sum() - scores[own].sum()
         torch.sigmoid(scores, out=gradient)
         gradient[own] -= 1
-    return _mean(scores, softplus - scores.detach()[own].sum(), gradient)
+    return _mean(scores, total, gradient)
 
 
 def row_squared_error(scores: Tensor, targets: Histories, confidence: float = 0.0) -> Tensor:
@@ -176,22 +176,21 @@ def _check(scores: Tensor, targets: Histories) -> None:
         )
 
 
-class _WithGradient(torch.autograd.Function):
-    """A value of some scores, whose gradient has been worked out along with it."""
+class _Mean(torch.autograd.Function):
+    """Divides a sum over rows, whose gradient has been worked out along with it, by their number."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, total: Tensor, gradient: Tensor) -> Tensor:
         ctx.save_for_backward(gradient)
-        return value
+        return total / max(1, len(scores))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.saved_tensors[0] * slope, None, None
+        (gradient,) = ctx.saved_tensors
+        return gradient * (slope / max(1, len(gradient))), None, None
 
 
 def _mean(scores: Tensor, total: Tensor, gradient: Tensor) -> Tensor:
-    """Divide a sum over rows, and its gradient, by the number of rows."""
-    n = max(1, len(scores))
-    result: Tensor = _WithGradient.apply(scores, total / n, gradient.div_(n))
+    result: Tensor = _Mean.apply(scores, total, gradient)
     return result

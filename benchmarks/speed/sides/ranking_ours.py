@@ -8,15 +8,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.sides.common import finish, matrix_of, read
-from benchmarks.speed.sides.ours import histories_of
+from benchmarks.speed.sides.common import finish, read
+from recsys_lib.histories import Histories
 from recsys_lib.ranking import rank_catalogue
 
 
 def main(folder: Path) -> None:
     """Rank, and leave the lists."""
     settings, data = read(folder)
-    seen = histories_of(matrix_of(data)).to(settings["device"])
+    # The lists as the file has them, in 32 bits.
+    indptr, items = (torch.from_numpy(data[name]) for name in ("indptr", "items"))
+    seen = Histories(indptr.long(), items, int(data["n_items"])).to(settings["device"])
     p, q = (torch.from_numpy(data[f"{side}_factors"]).to(settings["device"]) for side in ("user", "item"))
     users = torch.arange(len(p))
     seconds = []
