@@ -18,17 +18,17 @@ def main(folder: Path) -> None:
     """Fit, and leave the lists."""
     settings, data = read(folder)
     train = Interactions.from_csr(matrix_of(data))
-    valid = None
+    valid, known = None, None
     if "valid_indptr" in data:
-        valid = Interactions.from_csr(matrix_of(data, "valid_"))
-    known = histories_of(known_of(data))
+        valid, known = Interactions.from_csr(matrix_of(data, "valid_")), histories_of(known_of(data))
+    del data
     chosen = settings["ours"] | {"seed": settings["seed"], "device": settings["device"]}
     model: Any = getattr(models, settings["model"])(**chosen)
     warm_up(settings["device"], Adam)
     started = time.perf_counter()
     model.fit(train, valid)
     fitted = time.perf_counter()
-    lists = lists_of(model, known)
+    lists = lists_of(model, model.seen_ if known is None else known)
     ended = time.perf_counter()
     if settings["timed"] == "epoch":
         finish(folder, model.history_["seconds"].tolist(), lists)
