@@ -4,7 +4,7 @@ A mutant is the library with one small change: a ``<`` for a ``<=``, a 2 for a 1
 tests still pass, nobody would notice that mistake. The engine is mutmut, in an environment of its own below
 ``.matrix`` that sees the packages of the book's. It works on a copy of the files that git knows. All mutants
 of ``TARGETS`` take six minutes on 2 cores. ``tests/survivors.md`` lists those that survive, with the
-reason; others are printed, and the exit status is 1.
+reason. Others are printed, and listed ones that are noticed by now, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.layout import REPO
@@ -100,8 +100,20 @@ def line_of(name: str, diff: str) -> str:
     return f"- `{where}`: `` {before} `` became `` {after} ``"
 
 
+def complaints(lines: Mapping[str, str], listed: str, *, whole: bool) -> list[str]:
+    """Compare survivors, changes with their names, with those that are listed; ``whole``: with all of these.
+
+    >>> complaints({"- `f`: a": "f_1", "- `g`: b": "g_2"}, "# Why\\n- `f`: a\\n- `h`: c\\n", whole=True)
+    ['- `g`: b (g_2) is not listed', '- `h`: c is listed and no longer survives']
+    """
+    known = [line for line in listed.splitlines() if line.startswith("- `")]
+    found = [f"{line} ({name}) is not listed" for line, name in lines.items() if line not in known]
+    gone = [f"{line} is listed and no longer survives" for line in known if line not in lines]
+    return found + gone * whole
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the mutants, and end with counts and the unexplained survivors; 1 if there are any."""
+    """Run the mutants, and end with counts and what the list of survivors lacks; 1 if that is anything."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutants", description=(__doc__ or "").split("\n\n")[0]
     )
@@ -129,15 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {name: end for name, end in found.items() if end != "not checked"}
         alive = [name for name, end in found.items() if end in ("survived", "no tests")]
         lines = {line_of(name, mutmut("show", name)): name for name in alive}
-    explained = SURVIVORS.read_text().splitlines()
-    unknown = {line: name for line, name in lines.items() if line not in explained}
-    for line, name in unknown.items():
-        print(line, f"({name})")
+    wrong = complaints(lines, SURVIVORS.read_text(), whole=not options.names)
+    for line in wrong:
+        print(line)
     if not options.names:
         record("mutants", made=len(found), noticed=len(found) - len(alive))
-    told = f"; {len(unknown)} of the others, above, are not in {SURVIVORS}" if unknown else ""
+    told = f"; {len(wrong)} lines, above, of {SURVIVORS} are missing or out of date" if wrong else ""
     print(f"{len(found) - len(alive)} of {len(found)} mutants were noticed{told}")
-    return int(bool(unknown))
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
