@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -198,11 +198,7 @@ class MLPNet(PairNet):
 
     def column(self, users: Tensor, items: Tensor) -> Tensor:
         """Score pairs one by one, (b,) with (b,) -> (b, 1)."""
-        z = torch.cat([self.user(users), self.item(items)], dim=1)
-        for layer in self.hidden:
-            z = dropout(layer(z).relu_(), self.dropout, self.training)
-        column: Tensor = self.output(z)
-        return column
+        return self._through(self.hidden, torch.cat([self.user(users), self.item(items)], dim=1))
 
     def catalogue(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Score all items, or those given, for each user -> (b, m), in pieces of bounded size."""
@@ -244,10 +240,14 @@ class MLPNet(PairNet):
         # In place: nobody else has these sums, and they are the largest tensors of a step. As a matrix: what
         # a layer makes of more dimensions is a view, and changing a view costs copies in the gradient.
         z = dropout(z.relu_().flatten(0, -2), self.dropout, self.training)
-        for layer in list(self.hidden)[1:]:  # a slice would be a new module
+        return self._through(list(self.hidden)[1:], z).view(shape)  # a slice would be a new module
+
+    def _through(self, layers: Iterable[nn.Module], z: Tensor) -> Tensor:
+        """Go through some hidden layers and the output, (n, width) -> (n, 1)."""
+        for layer in layers:
             z = dropout(layer(z).relu_(), self.dropout, self.training)
-        logits: Tensor = self.output(z)
-        return logits.view(shape)
+        column: Tensor = self.output(z)
+        return column
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the mean squared length of the vectors in pairs -> scalar."""

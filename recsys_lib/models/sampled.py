@@ -208,8 +208,8 @@ class SampledRecommender(GradientRecommender):
         self._sampler: NegativeSampler | None = None
         self._log_q: Tensor | None = None
         # Of a whole batch: to make them anew in every step takes a small one 15 microseconds.
-        size = min(int(self.batch_size), len(train))
-        self._labels = torch.zeros(size, 1 + int(self.negatives), device=self.device_)
+        longest = min(int(self.batch_size), len(train))
+        self._labels = torch.zeros(longest, 1 + int(self.negatives), device=self.device_)
         self._labels[:, 0] = 1
         if self.sampler == "in-batch":
             self._log_q = torch.log(self.popularity_ / self.popularity_.sum())

@@ -182,11 +182,12 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
             self._made = range(self._start, self._start + n * self.batch_size)
             self._rows = users, items, labels = self._draw()
             self._arrays = [*map(_to_mxnet, (self.user_table[users], self.item_table[items], labels))]
-        part = slice(self._made.index(self._start), self._made.index(self._start) + self.batch_size)
+        first = self._start - self._made.start
+        part = slice(first, first + self.batch_size)
         if self.record:
             self._note(*(column[part] for column in self._rows))
-        users, items, labels = (array[part] for array in self._arrays)
-        self._batch = [users, items], [labels], max(0, self._start + self.batch_size - self.num_samples)
+        *data, labels = (array[part] for array in self._arrays)
+        self._batch = data, [labels], max(0, self._start + self.batch_size - self.num_samples)
         return True
 
     def _draw(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]:
@@ -196,8 +197,7 @@ class SparseNegSampleIter(mx.io.DataIter):  # type: ignore[name-defined, misc]
         purchases = self._order[groups]
         users, items = self.interactions.users[purchases], self.interactions.items[purchases]
         negative = np.flatnonzero(member)
-        if len(negative):
-            items[negative] = self._free.draw(users[negative], self._generator)
+        items[negative] = self._free.draw(users[negative], self._generator)
         return users, items, (member == 0).astype(np.float32)
 
     def _current(self) -> tuple[list[Any], list[Any], int]:
